@@ -10,7 +10,6 @@ figure shows how the cost grows. About a minute on two CPU cores, most of it com
 """
 
 import json
-from pathlib import Path
 
 import jax
 from absl import flags
@@ -23,6 +22,7 @@ from modadd_jax.figures.style import save
 from modadd_jax.report_bounds import bounds_text
 
 SCHEMA_VERSION = 1
+COST_KEYS = {"sizes", "exponents", "p_fixed", "m_fixed"}  # of the benchmark, for its figure
 
 loading.define_flags()
 flags.adopt_module_key_flags(loading)  # so that --help lists them
@@ -30,22 +30,9 @@ _K = flags.DEFINE_integer("k", None, "Key frequency of the figure with bands; de
 _COST = flags.DEFINE_string("cost", None, "JSON of benchmarks.bounds, to draw how the cost grows.")
 
 
-def read_cost(path: str | None) -> dict | None:
-    """The benchmark's report. Raises ValueError where the file is not one."""
-    if path is None:
-        return None
-    try:
-        report = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cost {path} cannot be read: {error}") from error
-    if not isinstance(report, dict) or not {"sizes", "exponents", "p_fixed", "m_fixed"} <= report.keys():
-        raise ValueError(f"cost {path} is not the output of benchmarks.bounds")
-    return report
-
-
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
-    cost = read_cost(_COST.value)
+    cost = loading.read_benchmark(_COST.value, "bounds", lambda report: report.keys() >= COST_KEYS)
     loaded = loading.load_circuit()
     out = loading.out_directory(loaded)
     reading = summary.read(loaded.circuit)

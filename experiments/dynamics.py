@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli
+from experiments import cli, loading
 from modadd_jax import circuit, train
 from modadd_jax.analysis import reading, summary
 from modadd_jax.analysis.progress import Snapshot, snapshot
@@ -80,10 +80,7 @@ def main() -> None:
     steps = workdir.steps()
     if len(steps) < 2:
         raise ValueError(f"{workdir.path} holds {len(steps)} checkpoints: dynamics needs at least 2")
-    out = Path(_OUT.value or workdir.path)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out {out} is a file")
-    out.mkdir(parents=True, exist_ok=True)
+    out = loading.made(Path(_OUT.value or workdir.path))
 
     keys = [keys_of(last) for last in circuits(workdir, steps[-1])]
     masks = [train.seed_mask(jnp.int32(seed), config) for seed in config.train.seeds]

@@ -18,7 +18,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli
+from experiments import cli, loading
 from modadd_jax import train
 from modadd_jax.analysis import certificate
 from modadd_jax.checkpoint import Workdir, write_atomically
@@ -37,18 +37,10 @@ _OUT = flags.DEFINE_string("out", None, "Where to write; default the first workd
 _COST = flags.DEFINE_string("cost", None, "JSON of benchmarks.certificate, to draw how the cost grows.")
 
 
-def read_cost(path: str | None) -> dict | None:
-    """The benchmark's report. Raises ValueError where the file is not one."""
-    if path is None:
-        return None
-    try:
-        report = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cost {path} cannot be read: {error}") from error
-    rows = report.get("sizes") if isinstance(report, dict) else None
-    if not rows or not all({"p", "share", "seconds"} <= row.keys() for row in rows):
-        raise ValueError(f"cost {path} is not the output of benchmarks.certificate")
-    return report
+def is_scaling(report: dict) -> bool:
+    """Whether this is the report whose rows the scaling figure draws."""
+    rows = report.get("sizes")
+    return bool(rows) and all({"p", "share", "seconds"} <= row.keys() for row in rows)
 
 
 def models_of(workdir: Workdir) -> list[tuple[str, Config, dict]]:
@@ -73,12 +65,9 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     if not _WORKDIR.value:
         raise ValueError("--workdir is needed: a directory that experiments.train wrote")
-    cost = read_cost(_COST.value)
+    cost = loading.read_benchmark(_COST.value, "certificate", is_scaling)
     models = [model for path in _WORKDIR.value for model in models_of(Workdir.open(path))]
-    out = Path(_OUT.value or _WORKDIR.value[0])
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out {out} is a file")
-    out.mkdir(parents=True, exist_ok=True)
+    out = loading.made(Path(_OUT.value or _WORKDIR.value[0]))
 
     curves = []
     for name, config, params in tqdm(models, unit="model", disable=None):

@@ -1,5 +1,7 @@
 """From a workdir to the circuit of one seed, for the commands that analyse."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +91,28 @@ def out_directory(loaded: Loaded) -> Path:
             out = out / f"seed{loaded.seed}"
         if loaded.step != loaded.workdir.steps()[-1]:
             out = out / f"step{loaded.step}"
+    return made(out)
+
+
+def made(out: Path) -> Path:
+    """The directory to write to, made where it does not exist. Raises ValueError where it is a file."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out {out} is a file")
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+def read_benchmark(path: str | None, name: str, fits: Callable[[dict], bool]) -> dict | None:
+    """What benchmarks.<name> printed into a file; None for no path.
+
+    Raises ValueError where the file cannot be read, or `fits` says that it holds something else.
+    """
+    if path is None:
+        return None
+    try:
+        report = json.loads(Path(path).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"cost {path} cannot be read: {error}") from error
+    if not isinstance(report, dict) or not fits(report):
+        raise ValueError(f"cost {path} is not the output of benchmarks.{name}")
+    return report

@@ -1,8 +1,10 @@
 import chex
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from modadd_jax.analysis import fourier
+from modadd_jax.analysis.spectra import amplitudes
 
 ATOL = 1e-13  # rounding of sums of p terms of size 1
 
@@ -52,3 +54,11 @@ def test_angles_have_no_whole_turns():
     assert angle.min() >= 0
     assert angle.max() < 2 * np.pi
     np.testing.assert_allclose(np.exp(1j * angle), np.exp(2j * np.pi * k * x / p), atol=1e-13)
+
+
+def test_amplitudes_of_planted_waves():
+    a = np.arange(13)
+    x = np.stack([3 * np.cos(2 * np.pi * 4 * a / 13 + 1), 4 * np.cos(2 * np.pi * 4 * a / 13) + 7], axis=1)
+    expected = np.zeros(7)
+    expected[4] = np.sqrt((3**2 + 4**2) / 2)
+    np.testing.assert_allclose(amplitudes(jnp.asarray(x)), expected, atol=ATOL)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax.analysis import certificate, closed_form, linear, margins
+from modadd_jax.analysis.logit_bound import class_centred
 from modadd_jax.analysis.margins import Hints
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.analysis.reading import read_neurons
@@ -85,7 +86,7 @@ def _edit_neuron(
     circuit: Circuit, pair: jax.Array, hot_c: jax.Array, size: jax.Array, symmetric: bool
 ) -> Circuit:
     """The new neuron is 1 at the pair, as 1/2 + 1/2; elsewhere at most 1/2 - 1."""
-    weakest = jnp.argmin(margins.tops(circuit) * jnp.abs(margins.class_centred(circuit.w_logit)).max(axis=1))
+    weakest = jnp.argmin(margins.tops(circuit) * jnp.abs(class_centred(circuit.w_logit)).max(axis=1))
     on_a, on_b = (1.5 * hot - 1 for hot in _places(circuit, pair, symmetric))
     u, v = circuit.u.at[:, weakest].set(on_a), circuit.v.at[:, weakest].set(on_b)
     return circuit._replace(u=u, v=v, w_logit=circuit.w_logit.at[weakest].set(size * hot_c))

@@ -24,10 +24,12 @@ import numpy as np
 
 from modadd_jax import operations
 from modadd_jax.analysis import linear, margins, program_error
+from modadd_jax.analysis.logit_bound import class_centred
 from modadd_jax.analysis.margins import DIRECTION, Hints, Proof, Readout, Sums
 from modadd_jax.analysis.summary import check_circuit
 from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
+from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
 from modadd_jax.operations import Operations
 
@@ -36,13 +38,9 @@ from modadd_jax.operations import Operations
 COLUMNS = 16
 
 
-def _targets(p: int) -> jax.Array:
-    return (jnp.arange(p)[:, None] + jnp.arange(p)[None, :]) % p
-
-
 def all_margins(circuit: Circuit) -> jax.Array:
     """Margins [p, p] of all inputs: brute force."""
-    return margin(all_logits(circuit), _targets(circuit.u.shape[0]))
+    return margin(all_logits(circuit), all_targets(circuit.u.shape[0]))
 
 
 _all_margins = jax.jit(all_margins)
@@ -76,7 +74,7 @@ def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
 
 def low_rank_margins(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
     """Lower bounds [p, p] of all inputs' margins through the readout, slack subtracted."""
-    y = _targets(circuit.u.shape[0])
+    y = all_targets(circuit.u.shape[0])
 
     def row(xs):
         sums, norm, skip, right = xs  # [p (b), L], (), [p (c)], [p (b)]
@@ -141,7 +139,7 @@ _error = jax.jit(linear.event_error, static_argnums=3)
 @jax.jit
 def _with_skip(circuit: Circuit, products: jax.Array) -> jax.Array:
     logits = products + circuit.s_a[:, None, :] + circuit.s_b[None, :, :]
-    return margin(logits, _targets(circuit.u.shape[0]))
+    return margin(logits, all_targets(circuit.u.shape[0]))
 
 
 def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
@@ -151,7 +149,7 @@ def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     symmetric = margins.is_symmetric(circuit)
     found = _sides(circuit, hints, symmetric)
     listed = _list(circuit, hints, found, linear.capacity_for(found, p, m))
-    centred = jnp.pad(margins.class_centred(circuit.w_logit), ((0, 0), (0, -p % COLUMNS)))
+    centred = jnp.pad(class_centred(circuit.w_logit), ((0, 0), (0, -p % COLUMNS)))
     blocks = [centred[:, j : j + COLUMNS] for j in range(0, p, COLUMNS)]
     products = jnp.concatenate([_sum(hints, listed, block, p) for block in blocks], axis=2)[..., :p]
     lower = np.asarray(_with_skip(circuit, products))

@@ -36,7 +36,7 @@ import numpy as np
 from modadd_jax import operations
 from modadd_jax.analysis import events, fourier, margins
 from modadd_jax.analysis.events import Events, Switches
-from modadd_jax.analysis.logit_bound import orders
+from modadd_jax.analysis.logit_bound import class_centred, orders
 from modadd_jax.analysis.margins import Hints, Proof, Readout, Sums
 from modadd_jax.analysis.rounding import cis, gamma, unit
 from modadd_jax.circuit import Circuit, pair_logits
@@ -122,7 +122,7 @@ def _square(z: jax.Array) -> jax.Array:
 def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Coefficients [p, K] of a skip table at the key frequencies, and how far [p, p] each entry of the
     rest is below the largest of its row."""
-    centred = margins.class_centred(rows)
+    centred = class_centred(rows)
     coefficients = (2 / rows.shape[1]) * (centred @ e.real.T - 1j * (centred @ e.imag.T))
     rest = centred - (coefficients.real @ e.real - coefficients.imag @ e.imag)
     return coefficients, rest.max(axis=1, keepdims=True) - rest

@@ -208,15 +208,14 @@ def split_readout(rows: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
     return coefficients, rows - (coefficients.real @ waves.real - coefficients.imag @ waves.imag)
 
 
-def _least_squares(basis: jax.Array, rest: jax.Array) -> jax.Array:
-    """f [2K, p] that makes rest - basis f least.
+def least_squares(gram: jax.Array, against: jax.Array) -> jax.Array:
+    """f [L, n] that makes rest - basis f least, of gram = basis^T basis and against = basis^T rest.
 
     The ridge is so small (1e-12 of the trace) that only a singular basis feels it. No bound depends on how
     well this is solved: the rest is whatever f leaves.
     """
-    gram = basis.T @ basis
     ridge = 1e-12 * jnp.trace(gram) + jnp.finfo(gram.dtype).tiny
-    return jnp.linalg.solve(gram + ridge * jnp.eye(gram.shape[0], dtype=gram.dtype), basis.T @ rest)
+    return jnp.linalg.solve(gram + ridge * jnp.eye(gram.shape[0], dtype=gram.dtype), against)
 
 
 def _modulus(z: jax.Array) -> jax.Array:
@@ -225,7 +224,7 @@ def _modulus(z: jax.Array) -> jax.Array:
 
 
 def class_centred(rows: jax.Array) -> jax.Array:
-    """Rows [n, p] less their mean over c."""
+    """Rows [n, p] less a number for each row, their mean as computed; one rounding for each entry."""
     return rows - rows.mean(axis=1, keepdims=True)
 
 
@@ -274,7 +273,7 @@ def logit_sums(circuit: Circuit, neurons: Neurons, k: jax.Array) -> Sums:
     centred = class_centred(circuit.w_logit)
     weight, rest = split_readout(jnp.where(member[:, None], centred, 0.0), k)  # [m, K], [m, p]
     basis = jnp.concatenate([weight.real, weight.imag], axis=1)  # [m, 2K]
-    output = _least_squares(basis, rest)  # [2K, p], f
+    output = least_squares(basis.T @ basis, basis.T @ rest)  # [2K, p], f
     rest = rest - basis @ output
     distortion = jnp.hypot(*jnp.split(output, 2)).max(axis=1)  # [K]
     tables = circuit[:2]

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax.analysis.logit_bound import class_centred, least_squares
 from modadd_jax.analysis.reading import key_frequencies, read_neurons
 from modadd_jax.analysis.rounding import gamma, unit
 from modadd_jax.circuit import Circuit
@@ -126,11 +127,6 @@ def to_differences(table: np.ndarray) -> np.ndarray:
     return table[inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)]
 
 
-def class_centred(rows: jax.Array) -> jax.Array:
-    """Rows [n, p] less a number for each row, their mean as computed; one rounding for each entry."""
-    return rows - rows.mean(axis=1, keepdims=True)
-
-
 def tops(circuit: Circuit) -> jax.Array:
     """The largest activation of each neuron over all inputs, [m]; one rounding."""
     return jax.nn.relu(circuit.u.max(axis=0) + circuit.v.max(axis=0))
@@ -152,7 +148,7 @@ def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
     The rest itself is never formed: its column's square is ||W[:, c]||^2 - 2 f_c.(basis^T W)[:, c] +
     f_c.(gram f_c), whatever f is. Its terms have m + 2 L + 4 roundings at most, centring included, and moduli
     that sum to at most (||W[:, c]|| + sum_q ||basis_q|| |f_qc|)^2. No claim depends on how well the system
-    is solved. The ridge (1e-12 of the trace) keeps a singular system finite.
+    is solved.
 
     Args:
       probes: [L, p] any functions of the class.
@@ -160,8 +156,7 @@ def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
     centred = class_centred(circuit.w_logit)
     basis = centred @ probes.T
     gram, against = basis.T @ basis, basis.T @ centred  # [L, L], [L, p]
-    ridge = 1e-12 * jnp.trace(gram) + jnp.finfo(gram.dtype).tiny
-    output = jnp.linalg.solve(gram + ridge * jnp.eye(gram.shape[0], dtype=gram.dtype), against)
+    output = least_squares(gram, against)
     squares = jnp.square(centred).sum(axis=0)  # [p]
     rest = squares + (output * (gram @ output - 2 * against)).sum(axis=0)
     size = jnp.sqrt(squares) + jnp.sqrt(jnp.diag(gram)) @ jnp.abs(output)
