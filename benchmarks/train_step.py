@@ -41,8 +41,9 @@ def main():
     for forward in ("plain", "folded"):
         config = base.replace(forward=forward)
         init, chunk, _ = train.seed_functions(config)
-        state, mask = init(jnp.arange(1, dtype=jnp.int32))
-        calls[forward] = (chunk(_STEPS.value), state, mask)
+        rows = train.rows_of([config])
+        state, mask = init(rows)
+        calls[forward] = (chunk(_STEPS.value), rows, state, mask)
         timing.once(*calls[forward])  # compiles
         pairs = jax.vmap(lambda m, c=config: train_pairs(m, c))(mask)
         one = jax.vmap(lambda s, q, c=config: train.train_loss(s, q, c))

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags
@@ -29,6 +30,7 @@ def run(main: Callable[[], None]) -> None:
     def guarded(_):
         absl_logging.set_verbosity(absl_logging.WARNING)
         logging.getLogger("jax").setLevel(logging.WARNING)
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         try:
             main()
         except BrokenPipeError:  # `| head` has seen enough

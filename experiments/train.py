@@ -6,16 +6,23 @@
 
 Every field of modadd_jax/config.py is a flag. Writes config.json, metrics.jsonl and
 checkpoints into the workdir. Started again on the same workdir, it goes on from the last
-checkpoint, or says that the run is complete.
+checkpoint that is whole, or says that the run is complete. SIGTERM saves and ends it.
+
+The seeds are shared out over all devices. Several processes train together with
+    --coordinator host:port --num_processes 2 --process_id 0      # and 1 in the other
+or with --distributed under SLURM or on a TPU pod.
 """
 
 from absl import flags
 
-from experiments import cli, training
+from experiments import cli, distributed, training
+from modadd_jax import parallel
 from modadd_jax.config import Config
 
 cli.define_config_flags()
-flags.adopt_module_key_flags(cli)  # so that --help lists them
+distributed.define_flags()
+for module in (cli, distributed):
+    flags.adopt_module_key_flags(module)  # so that --help lists them
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where to write; default runs/<preset>-seed<seed>.")
 
 
@@ -28,8 +35,9 @@ def default_workdir(config: Config) -> str:
 def main() -> None:
     config = cli.config_from_flags()
     path = _WORKDIR.value or default_workdir(config)
-    training.run(config, path)
-    if config.model.is_separable:
+    distributed.join()
+    training.run(config, path, flags.FLAGS.wave_size, flags.FLAGS.resume)
+    if config.model.is_separable and parallel.is_first():
         print(f"next: python -m experiments.analyze --workdir {path}")
 
 

@@ -1,16 +1,43 @@
-"""Train one config into a workdir, for every command that trains: resumable, with progress and messages."""
+"""Train configs into workdirs, for every command that trains: resumable, with progress and messages.
 
+Runs that share a compiled program (`train.program_of`) and a schedule train together, as rows of one
+program over all devices; each has a workdir of its own.
+"""
+
+import contextlib
+import itertools
 import math
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from tqdm import tqdm
 
-from modadd_jax import train
+from modadd_jax import parallel, train
 from modadd_jax.checkpoint import Workdir
 from modadd_jax.config import Config
+
+# Steps between two looks at the signals: a run asked to stop does so within that many.
+PIECE = 50
+
+
+class Run(NamedTuple):
+    """One config and where it trains."""
+
+    config: Config
+    path: Path
+
+
+class Start(NamedTuple):
+    """Where a run stands before it goes on."""
+
+    workdir: Workdir
+    step: int
+    state: train.TrainState | None  # NumPy or JAX arrays [S, ...]; None for a fresh run
 
 
 def saved_steps(config: Config) -> set[int]:
@@ -38,34 +65,57 @@ def evaluated_steps(config: Config) -> set[int]:
 
 
 def stops(config: Config, start: int) -> list[int]:
-    """The steps after `start` at which training pauses to evaluate or save, ascending."""
-    return sorted(step for step in saved_steps(config) | evaluated_steps(config) if step > start)
+    """The steps after `start`, ascending, at which training pauses to evaluate, save or look at signals."""
+    marks = sorted({start} | {step for step in saved_steps(config) | evaluated_steps(config) if step > start})
+    pieces = (range(low + PIECE, high, PIECE) for low, high in itertools.pairwise(marks))
+    return sorted(set(marks[1:]).union(*pieces))
 
 
 class Progress:
-    """A progress bar on a terminal, a line every tenth of the run elsewhere."""
+    """A progress bar on a terminal, a line every tenth of the run elsewhere, by the first process alone."""
 
     def __init__(self, config: Config, start: int):
         self.total, self.done = config.train.num_steps, start
         self.next_line = start
-        tty = sys.stderr.isatty()
+        self.silent = not parallel.is_first()
+        tty = sys.stderr.isatty() and not self.silent
         self.bar = tqdm(total=self.total, initial=start, unit="step", dynamic_ncols=True) if tty else None
 
-    def update(self, step: int, text: str) -> None:
+    def update(self, step: int, text: str = "") -> None:
         if self.bar is not None:
-            self.bar.set_postfix_str(text)
+            if text:
+                self.bar.set_postfix_str(text)
             self.bar.update(step - self.done)
-        elif step >= self.next_line or step == self.total:
-            print(f"step {step}/{self.total}  {text}", flush=True)
+        elif text and (step >= self.next_line or step == self.total):
+            self.say(f"step {step}/{self.total}  {text}")
             self.next_line = (step // math.ceil(self.total / 10) + 1) * math.ceil(self.total / 10)
         self.done = step
 
     def say(self, text: str) -> None:
-        tqdm.write(text, file=sys.stderr) if self.bar is not None else print(text, flush=True)
+        if not self.silent:
+            tqdm.write(text, file=sys.stderr) if self.bar is not None else print(text, flush=True)
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+class Preemption:
+    """Whether any process of this run was asked to end (SIGTERM). A context manager."""
+
+    def __enter__(self) -> "Preemption":
+        self.asked = False
+        self.before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+
+    def _note(self, *_) -> None:
+        self.asked = True
+
+    def __bool__(self) -> bool:
+        return parallel.any_process(self.asked)
 
 
 def metric_rows(step: int, config: Config, metrics: train.Metrics, alive: np.ndarray) -> list[dict]:
@@ -94,49 +144,133 @@ def is_complete(workdir: Workdir) -> bool:
     return workdir.config.train.num_steps in workdir.steps()
 
 
-def run(config: Config, path: str | Path) -> Workdir:
-    """Trains all seeds of `config` into the workdir `path`, or goes on from its last checkpoint.
+@contextlib.contextmanager
+def opened(run: Run, resume: bool) -> Iterator[Start]:
+    """The run's workdir, locked for this process, and the state from which it goes on.
 
-    Raises ValueError where `path` holds something else, or no seed is finite any more.
+    Raises ValueError where the workdir holds something else, is in use, or holds a run while
+    `resume` is False.
     """
-    workdir = Workdir.create(path, config)
+    with contextlib.ExitStack() as stack:
+        if parallel.is_first():
+            workdir = Workdir.create(run.path, run.config)
+            stack.enter_context(workdir.lock())
+        parallel.barrier("workdir")
+        workdir = Workdir.create(run.path, run.config)
+        if not workdir.steps():
+            yield Start(workdir, 0, None)
+            return
+        if not resume:
+            raise ValueError(f"workdir {workdir.path} holds this run already: --noresume leaves it alone")
+        step, state = workdir.restore(train.state_like(run.config))
+        parallel.barrier("restored")
+        if parallel.is_first():
+            for place in workdir.set_aside_after(step):
+                print(f"the damaged checkpoint is now {place}")
+            workdir.truncate_metrics(step)
+            done = step == run.config.train.num_steps
+            print(f"{workdir.path} is complete" if done else f"continuing {workdir.path} from step {step}")
+        yield Start(workdir, step, state)
+
+
+def run(config: Config, path: str | Path, wave_size: int | None = None, resume: bool = True) -> Workdir:
+    """`run_together` of one config: trains all its seeds into the workdir `path`."""
+    return run_together([Run(config, Path(path))], wave_size, resume)[0]
+
+
+def run_together(runs: list[Run], wave_size: int | None = None, resume: bool = True) -> list[Workdir]:
+    """Trains runs that share a program, or goes on from their last checkpoints.
+
+    Args:
+      runs: configs with equal `train.program_of` and equal schedules.
+      wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
+      resume: whether a workdir that holds some of this run already is gone on with.
+    Raises:
+      ValueError: where a path holds something else or is in use, a checkpoint cannot be written, or no seed
+        is finite any more.
+      SystemExit: after SIGTERM, when the state is saved.
+    """
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(Preemption())
+        starts = [stack.enter_context(opened(run, resume)) for run in runs]
+        by_step = sorted(starts, key=lambda start: start.step)
+        for step, group in itertools.groupby(by_step, key=lambda start: start.step):
+            advance(list(group), step, wave_size, stop)
+        return [start.workdir for start in starts]
+
+
+def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemption) -> None:
+    """Trains runs that stand at the same step to their end, as rows of one program."""
+    workdirs = [s.workdir for s in starts]
+    config = workdirs[0].config
+    rows = train.rows_of(w.config for w in workdirs)
+    num_rows = len(rows.seed)
     init, chunk, evaluate = train.seed_functions(config)
-    state, mask = init(jnp.asarray(config.train.seeds, jnp.int32))
-    start, fresh = 0, not workdir.steps()
-    if not fresh:
-        start, state = workdir.restore(train.state_like(config))
-        done = start == config.train.num_steps
-        print(f"{workdir.path} is complete" if done else f"continuing {workdir.path} from step {start}")
-    workdir.truncate_metrics(-1 if fresh else start)
-    alive = np.asarray(state.step) == start
+    if wave_size is None:
+        wave_size = train.rows_that_fit(config)
+    waves = parallel.plan(num_rows, wave_size)
+    parts = np.cumsum([w.config.train.num_seeds for w in workdirs])[:-1]  # where one run's rows end
+
+    row_waves = parallel.scatter(rows, waves)
+    states, masks = map(list, zip(*(init(row) for row in row_waves), strict=True))
+    if starts[0].state is not None:
+        loaded = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(s.state for s in starts))
+        states = parallel.scatter(loaded, waves)
+    alive = parallel.gather([state.step for state in states], num_rows) == start
     progress = Progress(config, start)
 
-    evaluated, saved = evaluated_steps(config) | {0}, saved_steps(config) | {0}
+    def pause(step: int, evaluated: bool, saved: bool) -> None:
+        text = ""
+        if evaluated:
+            metrics = parallel.gather(
+                [evaluate(s.params, m) for s, m in zip(states, masks, strict=True)], num_rows
+            )
+            of_runs = zip(workdirs, split(metrics, parts), np.split(alive, parts), strict=True)
+            lines = [metric_rows(step, w.config, values, ok) for w, values, ok in of_runs]
+            if parallel.is_first():
+                for workdir, some in zip(workdirs, lines, strict=True):
+                    workdir.append_metrics(some)
+            text = summary(list(itertools.chain(*lines)))
+        if saved:
+            whole = parallel.gather(states, num_rows)
+            for workdir, state in zip(workdirs, split(whole, parts), strict=True):
+                workdir.save(step, state)
+        progress.update(step, text)
 
-    def pause(step):
-        if step in evaluated:
-            rows = metric_rows(step, config, evaluate(state.params, mask), alive)
-            workdir.append_metrics(rows)
-            progress.update(step, summary(rows))
-        if step in saved:
-            workdir.save(step, state)
-
-    if fresh:
-        pause(0)
+    if starts[0].state is None:
+        for workdir in workdirs:
+            if parallel.is_first():
+                workdir.truncate_metrics(-1)
+        pause(0, True, True)
+    evaluated, saved = evaluated_steps(config), saved_steps(config)
     for step in stops(config, start):
-        state, finite = chunk(step - start)(state, mask)
-        for row in np.flatnonzero(alive & ~np.asarray(finite)):
-            seed = config.train.seeds[row]
-            progress.say(f"seed {seed} stopped: not finite between steps {start} and {step}")
-        alive &= np.asarray(finite)
+        program = chunk(step - start)
+        results = [program(*wave) for wave in zip(row_waves, states, masks, strict=True)]
+        states, finites = map(list, zip(*results, strict=True))
+        finite = parallel.gather(finites, num_rows)
+        for row in np.flatnonzero(alive & ~finite):
+            progress.say(f"seed {rows.seed[row]} stopped: not finite between steps {start} and {step}")
+        alive &= finite
         if not alive.any():
             progress.close()
-            raise ValueError(f"no seed is finite after step {step}: nothing more was saved in {workdir.path}")
-        pause(step)
+            places = ", ".join(str(w.path) for w in workdirs)
+            raise ValueError(f"no seed is finite after step {step}: nothing more was saved in {places}")
+        preempted = bool(stop)
+        pause(step, step in evaluated, step in saved or preempted)
         start = step
+        if preempted and step < config.train.num_steps:
+            progress.close()
+            progress.say(f"asked to stop: step {step} is saved; the same command goes on from there")
+            raise SystemExit(128 + signal.SIGTERM)
     progress.close()
-    failed = [seed for seed, ok in zip(config.train.seeds, alive, strict=True) if not ok]
-    if failed:
-        print(f"stopped before the end: seeds {failed}")
-    print(f"trained {config.train.num_steps} steps into {workdir.path}")
-    return workdir
+    for workdir, ok in zip(workdirs, np.split(alive, parts), strict=True):
+        failed = [seed for seed, fine in zip(workdir.config.train.seeds, ok, strict=True) if not fine]
+        if failed:
+            progress.say(f"stopped before the end: seeds {failed}")
+        progress.say(f"trained {workdir.config.train.num_steps} steps into {workdir.path}")
+
+
+def split(tree, parts: np.ndarray) -> list:
+    """A tree of [S, ...] cut at the rows `parts`."""
+    leaves = [np.split(np.asarray(leaf), parts) for leaf in jax.tree.leaves(tree)]
+    return [jax.tree.unflatten(jax.tree.structure(tree), cut) for cut in zip(*leaves, strict=True)]

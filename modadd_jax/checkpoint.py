@@ -4,16 +4,24 @@
     workdir/metrics.jsonl        one line for each evaluation and seed
     workdir/checkpoints/<step>/  an orbax checkpoint of the TrainState of all seeds
     workdir/checkpoints/<step>.sha256  digests of its files (sha256sum -c reads it too)
+    workdir/damaged/             checkpoints that a resumed run found damaged and set aside
+    workdir/.lock                locked by the process that trains here, for as long as it lives
 
 Orbax reads a flipped byte as a wrong number without a word, or breaks off with threads still
 reading. So the files' digests are compared before orbax reads them, and every array's own
-(stored in the checkpoint's metadata) after.
+(stored in the checkpoint's metadata) after. Where several processes train together all of them
+call `save` and `restore`, on one file system; the first one writes.
 """
 
+import contextlib
+import fcntl
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterable
+import socket
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +35,8 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 DIGESTS_SUFFIX = ".sha256"
+DAMAGED = "damaged"
+LOCK_FILE = ".lock"
 
 
 def sha256_of_array(array: Any) -> str:
@@ -130,6 +140,24 @@ class Workdir:
             raise ValueError(f"{file} is no valid config: {error}") from error
         return cls(path, config)
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps every other process from training into this workdir; ends with the process, however it ends.
+
+        Raises ValueError where another one holds the lock.
+        """
+        with (self.path / LOCK_FILE).open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise ValueError(f"workdir {self.path} is in use: {holder} trains into it") from error
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
     # Checkpoints.
 
     def steps(self) -> list[int]:
@@ -140,30 +168,56 @@ class Workdir:
         return sorted(int(entry.name) for entry in directory.iterdir() if entry.name.isdigit())
 
     def save(self, step: int, state: Any) -> None:
-        """Save a state (pytree of arrays) as `step`; blocks until it is on disk."""
+        """Save a state (pytree of arrays that this process has whole) as `step`; blocks until it is on disk.
+
+        Raises ValueError where it cannot be written (disk full); the steps saved before stay as they are.
+        """
         arrays = jax.tree.map(np.asarray, _flat(state))
         digests = {name: sha256_of_array(array) for name, array in arrays.items()}
-        with ocp.training.Checkpointer(self.path / CHECKPOINTS) as checkpointer:
-            checkpointer.save(step, arrays, force=True, custom_metadata={"sha256": digests})
         directory = self.path / CHECKPOINTS / str(step)
-        lines = [f"{digest}  {name}\n" for name, digest in _digests_of_files(directory).items()]
-        write_atomically(directory.with_name(directory.name + DIGESTS_SUFFIX), "".join(lines))
+        try:
+            with ocp.training.Checkpointer(self.path / CHECKPOINTS) as checkpointer:
+                checkpointer.save(step, arrays, force=True, custom_metadata={"sha256": digests})
+            if jax.process_index() == 0:
+                lines = [f"{digest}  {name}\n" for name, digest in _digests_of_files(directory).items()]
+                write_atomically(directory.with_name(directory.name + DIGESTS_SUFFIX), "".join(lines))
+        except Exception as error:  # orbax raises many kinds; all mean the same to the caller
+            last = next((s for s in reversed(self.steps()) if s != step), None)
+            kept = "nothing was saved before" if last is None else f"the last good step is {last}"
+            raise ValueError(
+                f"checkpoint {directory} cannot be written: {error.__cause__ or error}; {kept}"
+            ) from error
 
     def restore(self, like: Any, step: int | None = None) -> tuple[int, Any]:
-        """(step, state) of a saved step, the last by default.
+        """(step, state) of a saved step.
 
         Args:
           like: pytree of jax.ShapeDtypeStruct (or arrays) of the state saved.
-          step: which one.
-        Raises ValueError where the step was not saved, or what is stored has other names,
-        shapes, dtypes or bytes than were saved.
+          step: which one; None for the newest that is whole, with a warning for each newer one that
+            says what is wrong with it.
+        Raises ValueError where the step was not saved, or what is stored (under every step, for
+        None) has other names, shapes, dtypes or bytes than were saved.
         """
         steps = self.steps()
         if not steps:
             raise ValueError(f"workdir {self.path} holds no checkpoint yet: train first")
-        step = steps[-1] if step is None else step
-        if step not in steps:
-            raise ValueError(f"step {step} was not saved in {self.path}: saved are {_brief(steps)}")
+        if step is not None:
+            if step not in steps:
+                raise ValueError(f"step {step} was not saved in {self.path}: saved are {_brief(steps)}")
+            return step, self._restore(like, step)
+        faults = []
+        for newest in reversed(steps):
+            try:
+                state = self._restore(like, newest)
+            except ValueError as error:
+                faults.append(error)
+                continue
+            for fault in faults:
+                warnings.warn(f"{fault}; step {newest} is taken", stacklevel=2)
+            return newest, state
+        raise faults[0]
+
+    def _restore(self, like: Any, step: int) -> Any:
         wanted = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in _flat(like).items()}
         where = f"checkpoint {self.path / CHECKPOINTS / str(step)}"
         _check_files(self.path / CHECKPOINTS / str(step))
@@ -184,9 +238,25 @@ class Workdir:
         broken = [name for name in arrays if sha256_of_array(arrays[name]) != digests.get(name)]
         if broken:
             raise ValueError(f"{where} is damaged: SHA-256 differs for {_brief(broken)}")
-        return step, jax.tree.unflatten(
-            jax.tree.structure(like), [jax.numpy.asarray(arrays[n]) for n in wanted]
-        )
+        return jax.tree.unflatten(jax.tree.structure(like), [jax.numpy.asarray(arrays[n]) for n in wanted])
+
+    def set_aside_after(self, step: int) -> list[Path]:
+        """Moves the checkpoints after `step`, which were found damaged, to damaged/; says where they are."""
+        moved = []
+        for later in (s for s in self.steps() if s > step):
+            source = self.path / CHECKPOINTS / str(later)
+            target = self.path / DAMAGED / str(later)
+            for copy in itertools.count(1):
+                if not target.exists():
+                    break
+                target = target.with_name(f"{later}-{copy}")
+            target.parent.mkdir(exist_ok=True)
+            source.rename(target)
+            digests = source.with_name(source.name + DIGESTS_SUFFIX)
+            if digests.exists():
+                digests.rename(target.with_name(target.name + DIGESTS_SUFFIX))
+            moved.append(target)
+        return moved
 
     # Metrics.
 
@@ -197,12 +267,21 @@ class Workdir:
                 file.write(json.dumps({k: _finite_or_none(v) for k, v in row.items()}) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All rows, in the order written; an unfinished last line (a killed run) is left out."""
+        """All rows, in the order written; an unfinished last line (a killed run) is left out.
+
+        Raises ValueError for a finished line that is no JSON.
+        """
         file = self.path / METRICS_FILE
         if not file.exists():
             return []
-        lines = file.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        lines = file.read_text(errors="replace").split("\n")[:-1]
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{file} is damaged: line {number} is no JSON ({error})") from error
+        return rows
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after `step`, which a resumed run will write again."""

@@ -1,23 +1,33 @@
 """Training: full-batch AdamW, written for one seed, compiled for many (`seed_functions`).
 
-    seed -> init_state, seed_mask -> run_steps (a scan of train_step) -> evaluate
+    Row -> init_state, seed_mask -> run_steps (a scan of train_step) -> evaluate
 
 Two forward passes give the same loss: `plain` runs the transformer on token sequences,
 `folded` works on the circuit's p x m tables (docs/theory.md, sections 1 and 4.3).
-Letters in shapes: S seeds (leading axis of everything here once vmapped), p modulus, N pairs.
+Letters in shapes: S rows (leading axis of everything once over seeds), p modulus, N pairs.
 """
 
 import functools
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from modadd_jax import circuit, losses, model
+from modadd_jax import circuit, losses, model, parallel
 from modadd_jax.config import Config
 from modadd_jax.data import Pairs, all_targets, targets, train_mask, train_pairs
 from modadd_jax.folded import folded_loss
+
+
+class Row(NamedTuple):
+    """What tells one training from another within one compiled program."""
+
+    seed: jax.Array  # int32 ()
+    learning_rate: jax.Array  # float32 ()
+    weight_decay: jax.Array  # float32 ()
 
 
 class TrainState(NamedTuple):
@@ -38,13 +48,17 @@ class Metrics(NamedTuple):
     min_margin: jax.Array  # over all p^2 inputs; positive where every answer is right
 
 
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """AdamW with linear warm-up from 0; frozen parameters get neither gradient nor decay."""
+def make_optimizer(config: Config, row: Row | None = None) -> optax.GradientTransformation:
+    """AdamW with linear warm-up from 0; frozen parameters get neither gradient nor decay.
+
+    `row` has the learning rate and the weight decay; by default they are the config's.
+    """
     train = config.train
-    schedule = optax.linear_schedule(0.0, train.learning_rate, max(train.warmup_steps, 1))
+    rates = train if row is None else row
+    schedule = optax.linear_schedule(0.0, rates.learning_rate, max(train.warmup_steps, 1))
     if train.warmup_steps == 0:
-        schedule = optax.constant_schedule(train.learning_rate)
-    adamw = optax.adamw(schedule, b1=train.beta1, b2=train.beta2, weight_decay=train.weight_decay)
+        schedule = optax.constant_schedule(rates.learning_rate)
+    adamw = optax.adamw(schedule, b1=train.beta1, b2=train.beta2, weight_decay=rates.weight_decay)
     if config.model.biases != "frozen":
         return adamw
 
@@ -90,19 +104,21 @@ def train_loss(params: model.Params, pairs: Pairs, config: Config) -> jax.Array:
     return jnp.sum(pairs.weight * losses.LOSSES[config.train.loss](logits, y)) / config.n_train
 
 
-def train_step(state: TrainState, pairs: Pairs, config: Config) -> TrainState:
-    """One full-batch update of one seed."""
+def train_step(state: TrainState, pairs: Pairs, config: Config, row: Row | None = None) -> TrainState:
+    """One full-batch update of one seed, at the rates of `row` (by default the config's)."""
     gradient = jax.grad(train_loss)(state.params, pairs, config)
-    updates, opt_state = make_optimizer(config).update(gradient, state.opt_state, state.params)
+    updates, opt_state = make_optimizer(config, row).update(gradient, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
 
-def run_steps(state: TrainState, mask: jax.Array, config: Config, num_steps: int) -> TrainState:
+def run_steps(
+    state: TrainState, mask: jax.Array, config: Config, num_steps: int, row: Row | None = None
+) -> TrainState:
     """`num_steps` updates of one seed, as one scan."""
     pairs = train_pairs(mask, config)
 
     def body(state, _):
-        return train_step(state, pairs, config), None
+        return train_step(state, pairs, config, row), None
 
     return jax.lax.scan(body, state, length=num_steps)[0]
 
@@ -142,47 +158,68 @@ def all_finite(state: TrainState) -> jax.Array:
     return jnp.all(jnp.stack(leaves))
 
 
-def over_seeds(function, config: Config):
-    """jit of `function` over a leading seed axis S of its arguments, at the config's precision.
+def rows_of(configs: Iterable[Config]) -> Row:
+    """The rows of all seeds of some configs, one config after the other: NumPy [S]."""
+    rows = [
+        (seed, config.train.learning_rate, config.train.weight_decay)
+        for config in configs
+        for seed in config.train.seeds
+    ]
+    seeds, learning_rates, weight_decays = zip(*rows, strict=True)
+    return Row(np.int32(seeds), np.float32(learning_rates), np.float32(weight_decays))
 
-    An accelerator gets vmap. On a CPU the seeds go one after the other inside the compiled
-    program: a batched matrix product or scatter takes 1.1 to 1.4 times as long there
-    (BUILD_NOTES.md), and a seed's bits are then those of the seed alone.
+
+def program_of(config: Config) -> Config:
+    """The config with all that a compiled program does not depend on at its default.
+
+    Two configs with equal `program_of` can train together (`rows_of` has what differs).
     """
+    free = ("seed", "num_seeds", "learning_rate", "weight_decay")
+    schedule = ("num_steps", "eval_every", "checkpoint_every", "early_checkpoints")
+    default = Config().train
+    return config.replace(**{name: getattr(default, name) for name in free + schedule})
 
-    def at_precision(*args):
-        with jax.default_matmul_precision(config.train.precision):
-            return function(*args)
 
-    if jax.default_backend() == "cpu":
-        return jax.jit(lambda *args: jax.lax.map(lambda row: at_precision(*row), args))
-    return jax.jit(jax.vmap(at_precision))
+def seed_functions(config: Config):
+    """(init, chunk, evaluate) compiled over a leading axis of S rows, a multiple of the devices.
+
+    init(Row of [S]) -> (TrainState, mask bool [S, p, p]);
+    chunk(num_steps) -> f(Row of [S], state, mask) -> (state, finite bool [S]): a seed whose update
+    is not finite keeps the state it came with;
+    evaluate(params, mask) -> Metrics of [S].
+    Configs with equal `program_of` get the same compiled functions.
+    """
+    return _seed_functions(program_of(config))
 
 
 @functools.lru_cache
-def seed_functions(config: Config):
-    """(init, chunk, evaluate) compiled over a leading seed axis S.
+def _seed_functions(config: Config):
+    over_seeds = functools.partial(parallel.over_seeds, precision=config.train.precision)
 
-    init(seeds int32 [S]) -> (TrainState, mask bool [S, p, p]);
-    chunk(num_steps) -> f(state, mask) -> (state, finite bool [S]): a seed whose update is
-    not finite keeps the state it came with;
-    evaluate(params, mask) -> Metrics of [S].
-    """
-
-    def init(seed):
-        return init_state(seed, config), seed_mask(seed, config)
+    def init(row):
+        return init_state(row.seed, config), seed_mask(row.seed, config)
 
     @functools.lru_cache
     def chunk(num_steps: int):
-        def advance(state, mask):
-            new = run_steps(state, mask, config, num_steps)
+        def advance(row, state, mask):
+            new = run_steps(state, mask, config, num_steps, row)
             finite = all_finite(new)
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, state), finite
 
-        return over_seeds(advance, config)
+        return over_seeds(advance)
 
-    return (
-        over_seeds(init, config),
-        chunk,
-        over_seeds(lambda params, mask: evaluate(params, mask, config), config),
-    )
+    return over_seeds(init), chunk, over_seeds(lambda params, mask: evaluate(params, mask, config))
+
+
+def rows_that_fit(config: Config, num_steps: int = 1) -> int | None:
+    """How many rows of this config the devices' memory holds at once; None where they do not say.
+
+    The compiler's own plan for one row a device is what is counted.
+    """
+    memory = parallel.device_memory()
+    if memory is None:
+        return None
+    init, chunk, _ = seed_functions(config)
+    row = jax.tree.map(lambda x: np.repeat(x[:1], parallel.mesh().size), rows_of([config]))
+    state, mask = jax.eval_shape(init, row)
+    return parallel.rows_that_fit(parallel.bytes_per_row(chunk(num_steps), row, state, mask), memory)

@@ -25,6 +25,10 @@ evaluate = jax.jit(train.evaluate, static_argnums=2)
 VARIANTS = {"mainline": {}, "no_eq": NO_EQ, "frozen": {"biases": "frozen"}, "standard": {"loss": "standard"}}
 
 
+def rows_of(config, seeds):
+    return train.rows_of([config.replace(seed=seed) for seed in seeds])
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def one_seed(config, seed=0):
     return train.init_state(seed, config), train.seed_mask(seed, config)
@@ -79,8 +83,9 @@ def test_a_seed_of_a_sweep_is_that_seed_alone_bit_for_bit(change):
 
     def sweep(seeds):
         init, chunk, evaluate = train.seed_functions(config)
-        state, mask = init(jnp.asarray(seeds, jnp.int32))
-        state, finite = chunk(20)(state, mask)
+        rows = rows_of(config, seeds)
+        state, mask = init(rows)
+        state, finite = chunk(20)(rows, state, mask)
         assert finite.all()
         return state, evaluate(state.params, mask)
 
@@ -190,10 +195,11 @@ def test_no_held_out_pairs_give_nan_for_the_test_set_only():
 
 def test_a_seed_that_is_not_finite_keeps_its_last_good_state():
     init, chunk, _ = train.seed_functions(TINY)
-    state, mask = init(jnp.arange(3, dtype=jnp.int32))
-    clean, _ = chunk(4)(state, mask)
+    rows = rows_of(TINY, range(3))
+    state, mask = init(rows)
+    clean, _ = chunk(4)(rows, state, mask)
     poisoned = state.params | {"W_in": state.params["W_in"].at[1, 0, 0].set(jnp.inf)}
-    end, finite = chunk(4)(state._replace(params=poisoned), mask)
+    end, finite = chunk(4)(rows, state._replace(params=poisoned), mask)
     np.testing.assert_array_equal(finite, [True, False, True])
     np.testing.assert_array_equal(end.step, [4, 0, 4])
     others = jnp.asarray([0, 2])
@@ -201,13 +207,32 @@ def test_a_seed_that_is_not_finite_keeps_its_last_good_state():
 
 
 def test_a_chunk_is_traced_once():
-    train.seed_functions.cache_clear()
+    """Also over configs that differ in rates and schedule alone."""
     config = TINY.replace(p=13)
-    init, chunk, _ = train.seed_functions(config)
-    state, mask = init(jnp.arange(1, dtype=jnp.int32))
-    for _ in range(3):
-        state, _ = chunk(2)(state, mask)
+    for change in ({}, {"seed": 5}, {"learning_rate": 1e-2, "weight_decay": 0.5, "num_steps": 70}):
+        init, chunk, _ = train.seed_functions(config.replace(**change))
+        rows = train.rows_of([config.replace(**change)])
+        state, mask = init(rows)
+        for _ in range(3):
+            state, _ = chunk(2)(rows, state, mask)
     assert chunk(2)._cache_size() == 1
+
+
+def test_rows_have_rates_of_their_own():
+    """Cells of a sweep that differ in learning rate and weight decay, in one program: each as if alone."""
+    changes = ({}, {"learning_rate": 3e-3}, {"weight_decay": 0.0}, {"seed": 7, "weight_decay": 30.0})
+    configs = [TINY.replace(**change) for change in changes]
+    init, chunk, _ = train.seed_functions(TINY)
+    rows = train.rows_of(configs)
+    together, _ = chunk(20)(rows, *init(rows))
+    for i, config in enumerate(configs):
+        state, mask = one_seed(config, config.train.seed)
+        alone = steps(state, mask, config, 20).params  # the rates are constants of this program
+        mine = jax.tree.map(lambda x, i=i: x[i], together.params)
+        chex.assert_trees_all_close(mine, alone, rtol=1e-5, atol=1e-6)
+    assert float(jnp.abs(together.params["W_E"][3]).max()) < 0.7 * float(
+        jnp.abs(together.params["W_E"][2]).max()
+    )
 
 
 def test_a_small_model_learns_to_add():

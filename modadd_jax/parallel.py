@@ -1,0 +1,165 @@
+"""One function of one seed, run on many: over all devices of all processes, in waves.
+
+    rows [S, ...] -> waves of [W, ...] -> sharded over the mesh axis "seeds": W / D rows a device
+
+A row is whatever one seed has: its number, its rates, its state. Rows never talk to each other,
+so nothing is sent between devices while they train. Everything here works the same on one CPU,
+on many accelerators, and on several processes that `initialize` has joined.
+Letters in shapes: S rows, W rows in a wave, D devices of all processes.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = "seeds"
+
+# Share of a device's memory that a wave may fill; the rest is for fragmentation and the runtime.
+MEMORY_SHARE = 0.8
+
+
+class Waves(NamedTuple):
+    """How S rows are split: `count` waves, one after the other, of `size` rows at once."""
+
+    count: int
+    size: int  # a multiple of the number of devices
+
+
+def initialize(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Join the processes of one run. Call before anything else touches JAX.
+
+    Args:
+      coordinator: "host:port" of process 0; None finds all three from the cluster's own environment
+        (SLURM, Open MPI, cloud TPUs), as jax.distributed.initialize does.
+      num_processes, process_id: how many, and which one this is.
+    Raises:
+      ValueError: where only some of the three are given or out of range, or no cluster is found.
+    """
+    given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    missing = [name for name, value in given.items() if value is None]
+    if 0 < len(missing) < 3:
+        raise ValueError(f"{', '.join(missing)} missing: give coordinator, num_processes and process_id")
+    if not missing:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ValueError(f"coordinator must be host:port, got {coordinator!r}")
+        if num_processes < 1 or not 0 <= process_id < num_processes:
+            raise ValueError(
+                f"process_id must be in 0..num_processes-1, got {process_id} of {num_processes} processes"
+            )
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"cannot join the processes of this run: {error}") from error
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and talks."""
+    return jax.process_index() == 0
+
+
+def barrier(name: str) -> None:
+    """Wait for all processes."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process; the same answer in all of them."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+@functools.lru_cache
+def mesh() -> Mesh:
+    """All devices of all processes, in one axis."""
+    return Mesh(np.asarray(jax.devices()), (AXIS,))
+
+
+def over_seeds(function: Callable, precision: str) -> Callable:
+    """jit of `function` over a leading axis of rows, sharded over the mesh, at a matmul precision.
+
+    Within a device an accelerator gets vmap. On a CPU the rows go one after the other inside the
+    compiled program: a batched matrix product or scatter takes 1.1 to 1.4 times as long there
+    (BUILD_NOTES.md), and a seed's bits are then those of the seed alone.
+    The number of rows must be a multiple of the number of devices.
+    """
+
+    def one(row):
+        with jax.default_matmul_precision(precision):
+            return function(*row)
+
+    def on_a_device(*rows):
+        return jax.lax.map(one, rows) if jax.default_backend() == "cpu" else jax.vmap(one)(rows)
+
+    rows = P(AXIS)
+    # check_vma: no value is shared between devices, so there is no variance to check.
+    return jax.jit(jax.shard_map(on_a_device, mesh=mesh(), in_specs=rows, out_specs=rows, check_vma=False))
+
+
+def plan(num_rows: int, wave_size: int | None = None) -> Waves:
+    """The fewest waves of at most `wave_size` rows, all of one size so that one program serves them.
+
+    Args:
+      num_rows: S.
+      wave_size: most rows at once; None for all. At least one row a device is taken.
+    """
+    devices = mesh().size
+    most = max(num_rows if wave_size is None else wave_size, 1)
+    count = -(-num_rows // max(most - most % devices, devices))
+    return Waves(count, -(-num_rows // (count * devices)) * devices)
+
+
+def scatter(rows: Any, waves: Waves) -> list[Any]:
+    """A host's tree of [S, ...] as a tree of [W, ...] for each wave, on the devices.
+
+    The last wave is filled up with copies of the last row; `gather` drops them.
+    """
+    sharding = NamedSharding(mesh(), P(AXIS))
+
+    def wave_of(leaf, wave):
+        leaf = np.asarray(leaf)
+        index = np.arange(wave * waves.size, (wave + 1) * waves.size)
+        part = leaf[np.minimum(index, len(leaf) - 1)]
+        return jax.make_array_from_callback(part.shape, sharding, lambda where: part[where])
+
+    return [jax.tree.map(lambda leaf, w=w: wave_of(leaf, w), rows) for w in range(waves.count)]
+
+
+def gather(parts: Sequence[Any], num_rows: int) -> Any:
+    """Inverse of `scatter`: NumPy [S, ...] in every process. All processes must call it."""
+    if jax.process_count() > 1:
+        parts = [multihost_utils.process_allgather(part, tiled=True) for part in parts]
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves])[:num_rows], *parts)
+
+
+def bytes_per_row(program: Callable, *rows: Any) -> int:
+    """Memory that one row of a compiled `over_seeds` program takes on a device, as the compiler plans it.
+
+    Args:
+      program: of `over_seeds`.
+      rows: its arguments, as shapes or arrays of D rows.
+    """
+    memory = program.lower(*rows).compile().memory_analysis()
+    return memory.temp_size_in_bytes + memory.argument_size_in_bytes + memory.output_size_in_bytes
+
+
+def device_memory() -> int | None:
+    """Bytes that the smallest device of this process lets programs use; None where it does not say (CPU)."""
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    limits = [s["bytes_limit"] for s in stats if s and "bytes_limit" in s]
+    return min(limits) if limits else None
+
+
+def rows_that_fit(bytes_of_a_row: int, memory: int) -> int:
+    """How many rows a wave may have over all devices, each of `memory` bytes; at least one a device."""
+    return max(1, int(MEMORY_SHARE * memory) // bytes_of_a_row) * mesh().size
