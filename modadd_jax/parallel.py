@@ -114,8 +114,9 @@ def plan(num_rows: int, wave_size: int | None = None) -> Waves:
       wave_size: most rows at once; None for all. At least one row a device is taken.
     """
     devices = mesh().size
-    most = max(num_rows if wave_size is None else wave_size, 1)
-    count = -(-num_rows // max(most - most % devices, devices))
+    count = 1
+    if wave_size is not None:
+        count = -(-num_rows // max(wave_size - wave_size % devices, devices))
     return Waves(count, -(-num_rows // (count * devices)) * devices)
 
 

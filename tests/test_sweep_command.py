@@ -1,0 +1,129 @@
+"""Grids of settings: which cells they make, what is on disk, and how a sweep goes on."""
+
+import json
+
+import chex
+import numpy as np
+import pytest
+from absl import flags
+
+from experiments import sweep
+from modadd_jax import train
+from modadd_jax.checkpoint import Workdir
+from modadd_jax.config import Config
+
+BASE = Config().replace(
+    p=11, d_model=8, n_heads=2, d_mlp=16, train_fraction=0.8, num_seeds=2, num_steps=20,
+    eval_every=20, checkpoint_every=20,
+)  # fmt: skip
+TINY = {name: value for part in BASE.to_dict().values() for name, value in part.items()}
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Runs the command's main in this process with the flags given, as the command line would."""
+
+    def run(*grids, path=tmp_path / "sweep", **changes):
+        given = {"workdir": str(path), "grid": list(grids), **TINY, **changes}
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS(["test"])
+        for name, value in given.items():
+            monkeypatch.setattr(flags.FLAGS[name], "value", value)
+        sweep.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def names(path):
+    return [cell["name"] for cell in json.loads((path / "sweep.json").read_text())["cells"]]
+
+
+def test_grids_are_products_put_together():
+    record = sweep.planned(
+        sweep.Path("/nowhere"), BASE, ["weight_decay=0.5,1 train_fraction=0.6,0.8", "d_mlp=16,32"]
+    )
+    assert record["fields"] == ["d_mlp", "train_fraction", "weight_decay"]
+    assert [cell["name"] for cell in record["cells"]] == [
+        "d_mlp=16,train_fraction=0.6,weight_decay=0.5",
+        "d_mlp=16,train_fraction=0.8,weight_decay=0.5",
+        "d_mlp=16,train_fraction=0.6,weight_decay=1",
+        "d_mlp=16,train_fraction=0.8,weight_decay=1",
+        "d_mlp=32,train_fraction=0.8,weight_decay=1",
+    ]
+    assert Config.from_dict(record["base"]) == BASE
+
+
+def test_a_sweep_trains_every_cell_and_skips_what_is_done(command, tmp_path):
+    path = tmp_path / "sweep"
+    printed = command("weight_decay=0,5")
+    assert "python -m experiments.summarize --workdir" in printed
+    assert names(path) == ["weight_decay=0", "weight_decay=5"]
+    ends = {}
+    for cell in json.loads((path / "sweep.json").read_text())["cells"]:
+        workdir = Workdir.open(path / cell["workdir"])
+        assert workdir.config == BASE.replace(**cell["values"])
+        assert workdir.steps() == [0, 20]
+        ends[cell["name"]] = workdir.restore(train.state_like(BASE))[1].params
+    norms = [float(np.linalg.norm(params["W_E"])) for params in ends.values()]
+    assert norms[1] < norms[0]  # decay shrinks
+
+    files = {f: f.read_bytes() for f in path.rglob("*") if f.is_file()}
+    printed = command("weight_decay=0,5")
+    assert printed.count("is complete") == 2
+    assert {f: f.read_bytes() for f in path.rglob("*") if f.is_file()} == files
+
+    command("weight_decay=5,7")
+    assert names(path) == ["weight_decay=0", "weight_decay=5", "weight_decay=7"]
+    assert all(f.read_bytes() == files[f] for f in files if f.name != "sweep.json")
+
+
+def test_cells_in_one_program_equal_cells_one_by_one(command, tmp_path):
+    command("weight_decay=0,5", "train_fraction=0.9", path=tmp_path / "a")
+    printed = command("weight_decay=0,5", "train_fraction=0.9", path=tmp_path / "b", wave_size=4)
+    first = "train_fraction=0.8,weight_decay=0; train_fraction=0.8,weight_decay=5"
+    assert f"[1/2] {first}\n" in printed
+    for name in names(tmp_path / "a"):
+        one, other = (Workdir.open(tmp_path / s / "cells" / name) for s in "ab")
+        like = train.state_like(one.config)
+        chex.assert_trees_all_equal(one.restore(like)[1], other.restore(like)[1])
+
+
+def test_a_cell_that_fails_is_named_and_the_others_are_trained(command, tmp_path):
+    with pytest.raises(ValueError, match=r"1 of 2 batches failed; the first: learning_rate=1e\+30: no seed"):
+        command("learning_rate=1e30,1e-3")
+    assert Workdir.open(tmp_path / "sweep/cells/learning_rate=0.001").steps() == [0, 20]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("depth=1,2", r"'depth=1,2' is not field=value,value with a field of p, d_model"),
+        ("seed=1,2", r"'seed=1,2' is not field=value"),
+        ("p=11,x", r"grid: p must be int, got 'x'"),
+        ("p=11,12", r"p must be odd and at least 3, got 12"),
+        ("eq_token=yes", r"eq_token must be true or false, got 'yes'"),
+        ("p=11 p=13", r"names a field twice"),
+        ("", r"names no field"),
+    ],
+)
+def test_bad_grids_are_refused_before_anything_is_written(grid, message, command, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        command(grid)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_directory_of_something_else_is_left_alone(command, tmp_path):
+    path = tmp_path / "sweep"
+    command("weight_decay=0,5")
+    before = (path / "sweep.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds a sweep with train.learning_rate = 0.001, not 0.1"):
+        command("weight_decay=1", learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"sweep over weight_decay: a grid over d_mlp needs a workdir"):
+        command("d_mlp=8")
+    assert (path / "sweep.json").read_bytes() == before
+    with pytest.raises(ValueError, match=r"holds files but no sweep.json"):
+        command("d_mlp=8", path=path / "cells" / "weight_decay=0")
+    (path / "sweep.json").write_text('{"cells": 3}')
+    with pytest.raises(ValueError, match="is no sweep"):
+        command("weight_decay=1")
