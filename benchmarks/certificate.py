@@ -29,7 +29,7 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis import certificate, linear, margins
+from modadd_jax.analysis import certificate, classes, linear, margins
 from modadd_jax.analysis.margins import Hints
 from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
@@ -69,7 +69,7 @@ _sides = jax.jit(linear.sides, static_argnums=2)
 
 
 def _stage1(circuit: Circuit, hints: Hints, found, capacity: int, symmetric: bool) -> jax.Array:
-    read = linear.readout(circuit, hints)
+    read = classes.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     return linear.stage1(circuit, hints, read, known, symmetric).lower[:, 1:].min(axis=1)
 

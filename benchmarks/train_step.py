@@ -3,19 +3,17 @@
     python -m benchmarks.train_step --p 113 --train_fraction 0.8
 
 Prints one JSON object. Both forward passes train the same model in the same process; their
-steps are timed alternately and medians are reported. GFLOP/s counts the multiply-adds of the
-matrix products that the folded step cannot do without: for N listed pairs 3 products of
-N m p (forward, and two backward), and 3 of the folding itself.
+steps are timed alternately and medians are reported. GFLOP/s counts what
+`limits.folded_flops` counts: the matrix products that the folded step cannot do without.
 """
 
 import json
 import statistics
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
-from benchmarks import timing
+from benchmarks import limits, timing
 from experiments import cli
 from modadd_jax import train
 from modadd_jax.config import preset
@@ -25,14 +23,6 @@ _P = flags.DEFINE_integer("p", 113, "Modulus.")
 _FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Updates in one timed call (one scan).", lower_bound=1)
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls of each; the median counts.", lower_bound=1)
-
-
-def gemm_rate(size=2048, repeats=7):
-    """Float32 GFLOP/s of a square matrix product, the median of `repeats`."""
-    x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
-    product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
-    wall, _, _ = timing.repeated(product, x, repeats=repeats)
-    return 2 * size**3 / statistics.median(wall) / 1e9
 
 
 def main():
@@ -51,7 +41,7 @@ def main():
     times = {forward: [] for forward in calls}
     rates = []
     for _ in range(_REPEATS.value):
-        rates.append(gemm_rate(repeats=1))
+        rates.append(limits.gemm_rate(repeats=1))
         for forward, call in calls.items():
             times[forward].append(timing.once(*call)[0] / _STEPS.value)
     step = {forward: statistics.median(values) for forward, values in times.items()}
@@ -59,10 +49,7 @@ def main():
 
     model = base.model
     n_pairs = pairs.a.shape[-1]
-    fold = model.p * model.d_model * (model.d_model + model.d_mlp + model.p)
-    fold += model.d_mlp * model.d_model * model.p + model.d_model**3
-    flops = 3 * 2 * (n_pairs * model.d_mlp * model.p + fold)
-    achieved = flops / step["folded"] / 1e9
+    achieved = limits.folded_flops(base, n_pairs) / step["folded"] / 1e9
     report = {
         "device": jax.devices()[0].device_kind,
         "p": model.p,

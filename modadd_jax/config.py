@@ -14,7 +14,8 @@ INITS = ("gbmi", "nanda")
 SCALES = ("1/n_ctx", "1")
 FORWARDS = ("auto", "plain", "folded")
 LOSSES = ("log1p", "standard")
-PRECISIONS = ("default", "high", "highest")
+# The last two say how a GPU multiplies: its tensor cores' formats, sums in float32.
+PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
 # Fields that a config.json written before them does not hold; they then have their defaults.
 ADDED_LATER = ("separate_vocab", "early_checkpoints")
@@ -126,7 +127,7 @@ class TrainConfig:
     warmup_steps: int = 10  # linear, from 0
     loss: str = "log1p"  # log1p (accurate at any size) | standard (float32 log-softmax)
     forward: str = "auto"  # auto (folded where the model separates) | plain | folded
-    precision: str = "highest"  # of float32 matrix products; "default" allows TF32 on GPUs
+    precision: str = "highest"  # of float32 matrix products; "default" lets a GPU use TF32
     eval_every: int = 250  # steps between evaluations on all p^2 pairs
     checkpoint_every: int = 2_500  # steps between checkpoints
     early_checkpoints: bool = False  # further ones, dense on a logarithmic scale, before the first of those

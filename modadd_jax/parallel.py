@@ -85,21 +85,28 @@ def mesh() -> Mesh:
     return Mesh(np.asarray(jax.devices()), (AXIS,))
 
 
-def over_seeds(function: Callable, precision: str) -> Callable:
+def over_seeds(function: Callable, precision: str, group: int | None = None) -> Callable:
     """jit of `function` over a leading axis of rows, sharded over the mesh, at a matmul precision.
 
-    Within a device an accelerator gets vmap. On a CPU the rows go one after the other inside the
-    compiled program: a batched matrix product or scatter takes 1.1 to 1.4 times as long there
-    (BUILD_NOTES.md), and a seed's bits are then those of the seed alone.
+    Args:
+      function: of one row.
+      precision: as jax.default_matmul_precision takes it.
+      group: rows of a device that are vmapped together, one group after the other; 0 for all. By default
+        all on an accelerator. On a CPU 1: a batched matrix product or scatter takes longer there
+        (benchmarks/sweep.py measures it), and a seed's bits are then those of the seed alone.
     The number of rows must be a multiple of the number of devices.
     """
+    if group is None:
+        group = 1 if jax.default_backend() == "cpu" else 0
 
     def one(row):
         with jax.default_matmul_precision(precision):
             return function(*row)
 
     def on_a_device(*rows):
-        return jax.lax.map(one, rows) if jax.default_backend() == "cpu" else jax.vmap(one)(rows)
+        if group == 1:
+            return jax.lax.map(one, rows)
+        return jax.lax.map(one, rows, batch_size=group) if group else jax.vmap(one)(rows)
 
     rows = P(AXIS)
     # check_vma: no value is shared between devices, so there is no variance to check.

@@ -180,21 +180,21 @@ def program_of(config: Config) -> Config:
     return config.replace(**{name: getattr(default, name) for name in free + schedule})
 
 
-def seed_functions(config: Config):
+def seed_functions(config: Config, group: int | None = None):
     """(init, chunk, evaluate) compiled over a leading axis of S rows, a multiple of the devices.
 
     init(Row of [S]) -> (TrainState, mask bool [S, p, p]);
     chunk(num_steps) -> f(Row of [S], state, mask) -> (state, finite bool [S]): a seed whose update
     is not finite keeps the state it came with;
     evaluate(params, mask) -> Metrics of [S].
-    Configs with equal `program_of` get the same compiled functions.
+    Configs with equal `program_of` get the same compiled functions. `group`: see parallel.over_seeds.
     """
-    return _seed_functions(program_of(config))
+    return _seed_functions(program_of(config), group)
 
 
 @functools.lru_cache
-def _seed_functions(config: Config):
-    over_seeds = functools.partial(parallel.over_seeds, precision=config.train.precision)
+def _seed_functions(config: Config, group: int | None):
+    over_seeds = functools.partial(parallel.over_seeds, precision=config.train.precision, group=group)
 
     def init(row):
         return init_state(row.seed, config), seed_mask(row.seed, config)

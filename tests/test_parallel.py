@@ -2,7 +2,7 @@
 
 Waves, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: after
-60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: 2e-6).
+60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: 3e-7).
 """
 
 import os
@@ -31,7 +31,7 @@ FLAGS = [
     "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=16", "--train_fraction=0.8", "--num_seeds=3",
     "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
 ]  # fmt: skip
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
 def start(path, *flags, devices):
@@ -106,15 +106,14 @@ def test_two_processes_equal_one_and_one_goes_on_with_what_two_left(single, tmp_
     check_close(single, path)
 
 
-@pytest.mark.parametrize("wave_size", [1, 2])
-def test_waves_equal_one_program(wave_size, single, tmp_path):
-    training.run(CONFIG, tmp_path / "run", wave_size=wave_size)
+def test_waves_equal_one_program(single, tmp_path):
+    training.run(CONFIG, tmp_path / "run", wave_size=2)  # the second wave is filled up
     check_same(single, tmp_path / "run")
 
 
 def test_runs_together_equal_runs_apart(tmp_path):
     """Rows of one program that go to different workdirs, one of them further on than the others."""
-    changes = ({}, {"weight_decay": 3.0, "num_seeds": 2}, {"learning_rate": 5e-3, "num_seeds": 1})
+    changes = ({}, {"weight_decay": 3.0, "num_seeds": 2}, {"learning_rate": 5e-3, "num_seeds": 2})
     configs = [CONFIG.replace(**change) for change in changes]
     apart = [tmp_path / f"apart{i}" for i in range(3)]
     for config, path in zip(configs, apart, strict=True):
