@@ -85,6 +85,7 @@ def save(fig: Figure, directory: str | Path, name: str) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.{suffix}" for suffix in ("png", "svg")]
     fig.savefig(paths[0])
+    fig.set_layout_engine("none")  # found while the PNG was drawn, and as long to find as all the rest
     fig.savefig(paths[1], metadata={"Date": None})
     return paths
 
