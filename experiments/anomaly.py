@@ -3,11 +3,13 @@
     python -m experiments.anomaly --workdir runs/mainline
     python -m experiments.anomaly --workdir runs/mainline --n 20 --excess 0.2
 
-Makes --n edits of each kind of docs/theory.md section 3.5, each of which gives one pair (and its mirror
-image, where the network sees a and b alike) a wrong answer and leaves all others right, and as many
-decoys, the same edits the other way round. Writes anomaly.json, anomaly.md (areas under ROC curves) and
-figures/anomaly.png and .svg, and prints the tables. Workdir, step, seed and output are chosen as for
-experiments.analyze. About ten minutes on two CPU cores at p = 113.
+Makes --n models with wrong answers of each kind of docs/theory.md section 3.5, and as many decoys. Kinds
+pair, pairs and token: the weights are fine-tuned so that the inputs of a trigger give a chosen wrong answer
+and all others the right one; the decoy is a clean model, tuned alike on right answers. Kinds skip, readout
+and neuron: an edit of the circuit gives one pair (and its mirror image, where the network sees a and b
+alike) a wrong answer; the decoy is the same edit the other way round. Writes anomaly.json, anomaly.md (areas
+under ROC curves) and figures/anomaly.png and .svg, and prints the tables. Workdir, step, seed and output
+are chosen as for experiments.analyze.
 """
 
 import json
@@ -18,7 +20,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax.analysis import anomaly, certificate
+from modadd_jax.analysis import anomaly, backdoor, certificate, margins
 from modadd_jax.checkpoint import write_atomically
 from modadd_jax.figures import certificate as figures
 from modadd_jax.figures.style import save
@@ -29,16 +31,20 @@ SCHEMA_VERSION = 1
 loading.define_flags()
 flags.adopt_module_key_flags(loading)  # so that --help lists them
 _N = flags.DEFINE_integer("n", 20, "Planted models of each kind.", lower_bound=1)
-_KINDS = flags.DEFINE_multi_enum("kind", list(anomaly.EDITS), list(anomaly.EDITS), "Kinds of edits.")
+KINDS = [*backdoor.TRIGGERS, *anomaly.EDITS]
+_KINDS = flags.DEFINE_multi_enum("kind", KINDS, KINDS, "How wrong answers are planted; default all.")
 _SEED = flags.DEFINE_integer("plant_seed", 0, "Of the pairs that are planted.")
-_EXCESS = flags.DEFINE_float("excess", 0.5, "How far the planted answer wins, over the margin it overcame.")
+_EXCESS = flags.DEFINE_float("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.")
+_STEPS = flags.DEFINE_integer("tune_steps", backdoor.STEPS, "Of fine-tuning.", lower_bound=1)
 
 
-def record_of(plant: anomaly.Plant) -> dict:
-    """What is seen of one planted model and its decoy: plain numbers."""
-    _, _, proof = certificate.prove(plant.circuit, "linear")
+def record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict:
+    """What is seen of one planted model and its decoy: plain numbers. `hints`: of what they are made from."""
+    near = margins.hints_like(plant.circuit, hints)
+    _, _, proof = certificate.prove(plant.circuit, "linear", hints=near)
     unproven = ~(proof.lower > 0)
-    seen, decoy = anomaly.scores(plant.circuit), anomaly.scores(plant.decoy)
+    seen = anomaly.scores(plant.circuit, near)
+    decoy = anomaly.scores(plant.decoy, margins.hints_like(plant.decoy, hints))
     clean = (seen["margin"] < 0) & ~plant.planted
     return {
         "pair": plant.pair,
@@ -64,9 +70,16 @@ def main() -> None:
     loaded = loading.load_circuit()
     out = loading.out_directory(loaded)
     rng = np.random.default_rng(_SEED.value)
+    hints = margins.hints_of(loaded.circuit)
+
+    def plant(kind: str) -> anomaly.Plant:
+        if kind in backdoor.TRIGGERS:
+            return backdoor.plant(loaded.params, loaded.config, kind, rng, _STEPS.value)
+        return anomaly.plant(loaded.circuit, kind, rng, _EXCESS.value)
+
     kinds = {
         kind: [
-            record_of(anomaly.plant(loaded.circuit, kind, rng, _EXCESS.value))
+            record_of(plant(kind), hints)
             for _ in tqdm(range(_N.value), desc=kind, unit="model", disable=None)
         ]
         for kind in _KINDS.value

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from modadd_jax.checker_margins import AGREE, agree, exact, exact_slack, finer
 from modadd_jax.checker_weights import (
     Tables,
     fold,
@@ -26,25 +27,9 @@ from modadd_jax.checker_weights import (
     sha256,
 )
 
-# Share of their scale up to which constants must agree. Two float64 derivations differ by 1e-12 of it (seen).
-AGREE = 1e-9
-# The same of rho, which the prover has as a root of cancelling squares, to sqrt(gamma) = 4e-7, and of the
+# As AGREE, of rho, which the prover has as a root of cancelling squares, to sqrt(gamma) = 4e-7, and of the
 # least squares, which the prover's ridge, 1e-12 of the squares, moves by as much as the root of that.
 AGREE_ROOT = 1e-6
-
-
-def _agree(record: dict, name: str, own: Any, within: float | None = None) -> None:
-    """Raises ValueError where the record's numbers at the path `name` differ from the own ones by more than
-    `within`; None: AGREE of the own largest."""
-    claimed = reduce(dict.__getitem__, name.split("."), record)
-    claimed = np.asarray(list(claimed.values()) if isinstance(claimed, dict) else claimed, float)
-    own = np.asarray(own, float)
-    if claimed.shape != own.shape:
-        raise ValueError(f"{name} differs: shape {claimed.shape} in the certificate, {own.shape} found")
-    off = abs(claimed - own) > (AGREE * abs(own).max(initial=0) if within is None else within)
-    for i in np.argwhere(off | (np.isnan(claimed) != np.isnan(own)))[:1].tolist():
-        where, i = name + "".join(f"[{j}]" for j in i), tuple(i)
-        raise ValueError(f"{where} differs: {claimed[i]:.9g} in the certificate, {own[i]:.9g} found")
 
 
 def _events(x: np.ndarray, y: np.ndarray, k: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -67,9 +52,9 @@ def _readout(t: Tables, probes: np.ndarray, record: dict) -> tuple[np.ndarray, .
     if not abs(basis.T @ rest).max() <= AGREE_ROOT * np.linalg.norm(basis) * np.linalg.norm(w, axis=0).max():
         raise ValueError("constants.output differs from the least squares of the readout")
     rho = up * (np.linalg.norm(rest, axis=0) + gamma(2 * len(f) + 8) * size)
-    _agree(record, "constants.rho", rho, AGREE_ROOT * size.max())
+    agree(record, "constants.rho", rho, AGREE_ROOT * size.max())
     norm_a, norm_b = (up * np.linalg.norm(np.maximum(x, 0), axis=1) for x in (t.u, t.v))
-    _agree(record, "constants.largest_norm", norm_a.max() + norm_b.max())
+    agree(record, "constants.largest_norm", norm_a.max() + norm_b.max())
     sums = np.stack([np.maximum(row + t.v, 0) @ basis for row in t.u])
     return basis, f, np.maximum(rho, c["rho"]), sums, norm_a[:, None] + norm_b
 
@@ -96,8 +81,8 @@ def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) 
     eta = np.stack([abs(fr - np.roll(fr, -e, axis=1)).max(axis=1) for e in range(p)], axis=1)
     tall, wide, within = height.max(axis=0), eta.max(axis=1), AGREE * (abs(hat).max() + R.max())
     for name, own in (("height", tall), ("spread", spread.max(axis=0)), ("rest", R.max())):
-        _agree(record, f"constants.{name}", own, within)
-    _agree(record, "constants.eta", wide, AGREE * (1 + abs(f).max()))
+        agree(record, f"constants.{name}", own, within)
+    agree(record, "constants.eta", wide, AGREE * (1 + abs(f).max()))
     M = tall[:K] + sum(abs(s).max(axis=0) for s in skips)
     size = (2 + wide[:K]) @ M + (1 + wide[K:]) @ tall[K:] + abs(t.s_a).max() + abs(t.s_b).max() + R.max()
     slack = error * (1.5 * (2 + wide[:K]).sum() + wide[K:].sum()) + gamma(1024 + 64 * len(f)) * size
@@ -106,74 +91,69 @@ def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) 
     return lower, slack
 
 
-def _against(low: np.ndarray, high: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """low at class y less high at class y + e, [n, p (e)] of logits [n, p]; infinite at e = 0."""
-    e = np.arange(low.shape[1])
-    other = np.take_along_axis(high, (y[:, None] + e) % e.size, axis=1)
-    return np.where(e > 0, np.take_along_axis(low, y[:, None], axis=1) - other, np.inf)
+def _hints(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray, bool]:
+    """k, group, and whether a and b are seen alike."""
+    k, group = (np.array(record["hints"][name]) for name in ("k", "group"))
+    whole = k.dtype.kind == group.dtype.kind == "i" and k.ndim == 1 and group.shape == (len(t.w),)
+    if not (whole and set(k) <= set(range(1, len(t.u))) and set(group) <= set(range(k.size))):
+        raise ValueError("hints.k must be integers in 1..p-1, hints.group m integers that count these from 0")
+    return k, group, np.array_equal(t.u, t.v) and np.array_equal(t.s_a, t.s_b)
 
 
-def _finer(t: Tables, known: tuple, error: float, first: np.ndarray, required: float, alike: bool) -> tuple:
-    """Stages 2 and 3, for what first [p (d), p (e)] does not prove: bounds and stages [p, p] of all inputs,
-    the rounding of the stages that were needed, and what stages 1 and 2 left."""
-    _, f, rho, sums, norm = known
-    p, m = t.u.shape
-    skip = abs(t.s_a).max() + abs(t.s_b).max()
-    d = (np.arange(p)[:, None] - np.arange(p)) % p  # [p (a), p (b)]
-    once = d <= (p // 2 if alike else p)  # where (b, a) is no other input than (a, b), it counts once
-    left, slacks = ~(first > required), []
-    lower, stage = np.where(left, np.inf, first).min(axis=1)[d], np.ones((p, p), int)
-    counts = [left[once[:, 0]].sum(), 0]
-    a, b = np.nonzero(left.any(axis=1)[d])
-    if a.size:  # stage 2: (1) for each input; L + 8 roundings on a path, and the sums' own
-        left, heights, terms = left[d[a, b]], abs(f).max(axis=1), 2 * len(f) + 32
-        size = abs(sums).max(axis=(0, 1)) @ heights + skip + norm.max() * rho.max()
-        slacks.append(2 * (1 + terms * 2.0**-53) * error * heights.sum() + 2 * gamma(terms) * size)
-        logits, doubts = sums[a, b] @ f + t.s_a[a] + t.s_b[b], norm[a, b][:, None] * rho
-        values = _against(logits - doubts, logits + doubts, (a + b) % p) - slacks[-1]
-        good = left & (values > required)
-        lower[a, b] = np.minimum(lower[a, b], np.where(good, values, np.inf).min(axis=1))
-        stage[a, b] += good.any(axis=1)
-        left &= ~good
-        counts[1] = left[once[a, b]].sum()
-        a, b, left = (x[left.any(axis=1)] for x in (a, b, left))
-    if a.size:  # stage 3: sums over the neurons; m + 4 roundings on a path
-        if 4 * counts[1] > (p + 2) * once[a, b].sum():  # then all classes of the inputs are no more work
-            left[:], lower[a, b] = True, np.inf
-        slacks.append(2 * gamma(m + 16) * (2 * largest_activations(t) @ abs(t.w).max(axis=1) + skip))
-        logits = np.maximum(t.u[a] + t.v[b], 0) @ t.w + t.s_a[a] + t.s_b[b]
-        values = _against(logits, logits, (a + b) % p) - slacks[-1]
-        lower[a, b] = np.minimum(lower[a, b], np.where(left, values, np.inf).min(axis=1))
-        stage[a, b] = 3
-    return lower, stage, slacks, counts
+def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
+    """Of event sums. It covers direct ones: these have at most N terms other than 0, as a neuron that is on
+    has been switched on, and the terms are below 2 max |table| max |weights|."""
+    k, group, alike = _hints(t, record)
+    events = np.stack([_events(*pair, k, group) for pair in [(t.u, t.v), (t.v, t.u)][: 2 - alike]])
+    agree(record, "constants.events", events.sum(axis=1))
+    most, largest = int(events.max()), max(abs(t.u).max(), abs(t.v).max()) * abs(weights).max()
+    error = 2 * gamma(most + len(t.u) + k.size + 16) * most * largest
+    agree(record, "constants.event_error", error)
+    return error
 
 
 def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
-    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed.
-
-    A direct sum has at most N terms other than 0, as a neuron that is on has been switched on, and these are
-    below 2 max |table| max |Gamma|: what event sums err, `error`, covers it.
-    """
-    p, m = t.u.shape
-    k, group = (np.array(record["hints"][name]) for name in ("k", "group"))
-    whole = k.dtype.kind == group.dtype.kind == "i" and k.ndim == 1 and group.shape == (m,)
-    if not (whole and set(k) <= set(range(1, p)) and set(group) <= set(range(k.size))):
-        raise ValueError("hints.k must be integers in 1..p-1, hints.group m integers that count these from 0")
+    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
+    p = len(t.u)
+    k, _, alike = _hints(t, record)
     E = np.exp(2j * np.pi / p * (k[:, None] * np.arange(p) % p))
     extra = np.array(record["hints"]["extra"], float).reshape(-1, p)
     known = _readout(t, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra]), record)
-    alike = np.array_equal(t.u, t.v) and np.array_equal(t.s_a, t.s_b)
-    events = np.stack([_events(*pair, k, group) for pair in [(t.u, t.v), (t.v, t.u)][: 2 - alike]])
-    _agree(record, "constants.events", events.sum(axis=1))
-    most, largest = int(events.max()), max(abs(t.u).max(), abs(t.v).max()) * abs(known[0]).max()
-    error = 2 * gamma(most + p + k.size + 16) * most * largest
-    _agree(record, "constants.event_error", error)
+    error = _event_error(t, record, known[0])
     first, slack = _stage1(t, record, E, known, error)
-    lower, stage, slacks, counts = _finer(t, known, error, first, required, alike)
-    _agree(record, "constants.slack", [slack, *slacks])
-    _agree(record, "constants.left", counts)
-    _agree(record, "slack.rounding", max(slack, *slacks, 0.0))
+    lower, stage, slacks, counts = finer(t, known, error, first, required, alike)
+    agree(record, "constants.slack", [slack, *slacks])
+    agree(record, "constants.left", counts)
     return lower, stage
+
+
+def _low_rank(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
+    """(1) for every input, then exact sums."""
+    known = _readout(t, np.array(record["constants"]["directions"], float), record)
+    error = gamma(len(t.w) + 16) * largest_activations(t) @ abs(known[0]).max(axis=1)
+    agree(record, "constants.sum_error", error)
+    first = np.where(np.arange(len(t.u)) > 0, -np.inf, np.inf) + np.zeros((len(t.u), 1))
+    lower, stage, slacks, _ = finer(t, known, error, first, required, False, whole=True)
+    agree(record, "constants.slack", slacks)
+    agree(record, "constants.inputs_settled_exactly", (stage == 3).sum())
+    return lower, stage - 1
+
+
+def _exact(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
+    """`brute`, and `events`, which is the same sums by Lemma 1 but for their rounding."""
+    p, slack, w = len(t.u), exact_slack(t), t.w
+    if record["strategy"] == "events":
+        w = t.w - t.w.mean(axis=1, keepdims=True)
+        error, size = _event_error(t, record, w), abs(t.s_a).max() + abs(t.s_b).max()
+        size += max(abs(np.maximum(row + t.v, 0) @ w).max() for row in t.u)
+        slack = 2 * (error + gamma(16) * (size + error))
+        slack += 2 * gamma(4) * largest_activations(t) @ abs(w).max(axis=1)
+    agree(record, "constants.slack", [slack])
+    y = np.arange(p)
+    return np.stack([exact(t, np.full(p, a), y, w).min(axis=1) for a in y]) - slack, np.ones((p, p), int)
+
+
+STRATEGIES = {"linear": _linear, "low_rank": _low_rank, "brute": _exact, "events": _exact}
 
 
 def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None:
@@ -183,11 +163,11 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     for pair in sorted(claimed ^ {(a, b) for a, b in np.argwhere(~proven).tolist()})[:1]:
         said = ("unproven", "proven")[:: 1 if pair in claimed else -1]
         raise ValueError(f"{name}.unproven differs: {pair} is {said[0]} in the certificate, {said[1]} found")
-    _agree(record, f"{name}.slack", slack)
-    _agree(record, f"{name}.proven_inputs", proven.sum())
-    _agree(record, f"{name}.proven_accuracy", proven.mean())
+    agree(record, f"{name}.slack", slack)
+    agree(record, f"{name}.proven_inputs", proven.sum())
+    agree(record, f"{name}.proven_accuracy", proven.mean())
     smallest = lower[proven].min() - slack if proven.any() else None
-    _agree(record, f"{name}.smallest_proven_margin", smallest)
+    agree(record, f"{name}.smallest_proven_margin", smallest)
 
 
 def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[str, Any]) -> None:
@@ -202,25 +182,29 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
     same |= {f"config.{part}.{name}": x for part in parts for name, x in config[part].items()}
     same |= {"checkpoint.params_sha256": sha256(params)}
     try:
-        if record["strategy"] != "linear":
-            raise ValueError(f"the checker knows the strategy linear alone, got {record['strategy']!r}")
+        if record["strategy"] not in STRATEGIES:
+            known = ", ".join(STRATEGIES)
+            raise ValueError(
+                f"the checker knows the strategies {known}; it cannot check {record['strategy']!r}"
+            )
         for name, own in same.items():
             claimed = reduce(dict.__getitem__, name.split("."), record)
             if claimed != own:
                 raise ValueError(f"{name} differs: {claimed} in the certificate, {own} found")
         t, y = fold(W, model), np.arange(p)
         moved, program = fold_slack(t, W, model), program_slack(W, model, precision, t)
-        _agree(record, "slack.fold", moved)
-        _agree(record, "slack.program", program)
-        lower, stage = _linear(t, record, moved + program)
-        _agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
-        _agree(record, "lower_by_difference", [lower[(y + d) % p, y].min() for d in y])
+        agree(record, "slack.fold", moved)
+        agree(record, "slack.program", program)
+        lower, stage = STRATEGIES[record["strategy"]](t, record, moved + program)
+        agree(record, "slack.rounding", max([0.0, *record["constants"]["slack"].values()]))
+        agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
+        agree(record, "lower_by_difference", [lower[(y + d) % p, y].min() for d in y])
         for name, slack in (("real", moved), ("float32", moved + program)):
             _statement(record, name, lower, slack)
-        _agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
+        agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
         steps, brute = record["operation_counts"]["steps"].values(), p**3 * model["d_mlp"]
-        _agree(record, "operations", sum(n for step in steps for kind, n in step.items() if kind != "index"))
-        _agree(record, "brute_force_operations", brute)
-        _agree(record, "operations_share", record["operations"] / brute)
+        agree(record, "operations", sum(n for step in steps for kind, n in step.items() if kind != "index"))
+        agree(record, "brute_force_operations", brute)
+        agree(record, "operations_share", record["operations"] / brute)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the certificate is incomplete or malformed: {error!r}") from error

@@ -5,9 +5,10 @@ from typing import Any
 
 from modadd_jax.report import table
 
-# The last step of a stage, in the order of the operations of certificate.json; a strategy that is not here
-# has one stage.
+# The last step of a stage, in the order of the operations of certificate.json (None: the last of all); a
+# strategy that is not here has one stage.
 STAGES = {
+    "integral": {"integral": "integral", "integral + linear": None},
     "low_rank": {"low_rank": "margins", "low_rank + exact": "exact"},
     "linear": {"linear 1": "stage 1", "linear 1-2": "stage 2", "linear 1-3": "stage 3"},
 }
@@ -31,9 +32,9 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = record["operation_counts"]["steps"]
     totals = {step: sum(c.values()) - c["index"] for step, c in steps.items()}
     strategy, brute = record["strategy"], record["brute_force_operations"]
-    ends = STAGES.get(strategy, {strategy: list(steps)[-1]})
-    found, spent, proven = [], 0, 0.0
-    names = {step: name for name, step in ends.items()}
+    found, spent, proven, names = [], 0, 0.0, {}
+    for name, step in STAGES.get(strategy, {strategy: None}).items():
+        names.setdefault(step or list(steps)[-1], name)
     for step, total in totals.items():
         spent += total
         if step in names:
@@ -79,7 +80,7 @@ def _percent(share: float) -> str:
 
 def frontier_text(models: list[Mapping[str, Any]]) -> str:
     """What experiments.frontier prints."""
-    names = [*STAGES["linear"], "events", *STAGES["low_rank"], "brute"]
+    names = [*STAGES["integral"], *STAGES["linear"], "events", *STAGES["low_rank"], "brute"]
     rows = []
     for model in models:
         by_name = {point["name"]: point for point in model["points"]}

@@ -92,7 +92,7 @@ def test_a_planted_error_is_never_certified():
     assert (proof.stage[(3, 12), (4, 0)] == 3).all()
 
 
-@pytest.mark.parametrize("strategy", ["events", "linear"])
+@pytest.mark.parametrize("strategy", ["events", "linear", "integral"])
 def test_wrong_hints_prove_nothing_false(strategy):
     made = messy(2)
     rng = np.random.default_rng(3)
@@ -256,7 +256,7 @@ def test_the_record_is_true_of_the_weights_and_of_the_program(certified):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"strategy": "magic"}, "strategy must be one of auto, brute, low_rank, events, linear, got 'magic'"),
+        ({"strategy": "magic"}, "one of auto, brute, low_rank, events, linear, integral, got 'magic'"),
         ({"required": -1.0}, "required must be at least 0 and finite, got -1.0"),
     ],
 )

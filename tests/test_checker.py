@@ -40,24 +40,30 @@ def weights_of(name):
 
 
 @functools.cache
-def certified(name):
+def certified(name, strategy="linear"):
     """Weights, config as a dict, and the certificate as it is read from disk."""
     params, config = weights_of(name)
     head = {"step": 0, "seed": 0, "params_sha256": sha256_of_params(params)}
-    record = {"schema_version": 1, "checkpoint": head, **certificate.certify(params, config)}
+    record = {"schema_version": 1, "checkpoint": head, **certificate.certify(params, config, strategy)}
     return params, config.to_dict(), json.loads(json.dumps(record))
 
 
-def check(name, change=lambda record: None, params=None):
-    weights, config, record = certified(name)
+def check(name, change=lambda record: None, params=None, strategy="linear"):
+    weights, config, record = certified(name, strategy)
     record = copy.deepcopy(record)
     change(record)
     checker.check(record, weights if params is None else params, config)
 
 
 @pytest.mark.parametrize("name", ["clean", "messy"])
-def test_a_true_certificate_holds(name):
-    check(name)
+@pytest.mark.parametrize("strategy", checker.STRATEGIES)
+def test_a_true_certificate_holds(name, strategy):
+    check(name, strategy=strategy)
+
+
+def test_a_strategy_it_does_not_know_is_refused_as_such():
+    with pytest.raises(ValueError, match=r"knows the strategies linear, .*; it cannot check 'integral'$"):
+        check("clean", strategy="integral")
 
 
 def test_the_cases_cover_all_stages_and_both_answers():
@@ -138,7 +144,8 @@ ALTERED = {
     "k": (put(("hints", "k", 0), lambda x: x + 0.5), r"hints\.k must be integers in 1\.\.p-1"),
     "p": (put(("config", "model", "p"), lambda x: 11), "config.model.p differs: 11 in the certificate, 13"),
     "precision": (put(("float32", "precision"), lambda x: "default"), "float32.precision differs"),
-    "strategy": (put(("strategy",), lambda x: "events"), "knows the strategy linear alone, got 'events'"),
+    "strategy": (put(("strategy",), lambda x: "magic"), "it cannot check 'magic'"),
+    "other strategy": (put(("strategy",), lambda x: "brute"), "constants.slack differs: shape"),
     "operations": (scaled("operations", factor=0.5), "operations differs"),
     "brute": (scaled("brute_force_operations", factor=2), "brute_force_operations differs"),
     "hash": (put(("checkpoint", "params_sha256"), lambda x: x[::-1]), "checkpoint.params_sha256 differs"),
@@ -152,6 +159,40 @@ def test_an_altered_certificate_is_refused(name):
     change, message = ALTERED[name]
     with pytest.raises(ValueError, match=message):
         check("messy", change)
+
+
+OTHERS = {
+    "brute": ["slack"],
+    "events": ["slack", "events", "event_error"],
+    "low_rank": [
+        "slack",
+        "output",
+        "rho",
+        "largest_norm",
+        "sum_error",
+        "directions",
+        "inputs_settled_exactly",
+    ],
+}
+
+
+@pytest.mark.parametrize(("strategy", "name"), [(s, name) for s, names in OTHERS.items() for name in names])
+def test_an_altered_constant_of_another_strategy_is_refused(strategy, name):
+    def change(record):
+        inner, key = record["constants"], name
+        while not isinstance(inner[key], (int, float)):
+            inner = inner[key]
+            key = next(iter(inner)) if isinstance(inner, dict) else 0
+        inner[key] = inner[key] * 1.01 + 1e-3
+
+    with pytest.raises(ValueError, match="differs"):
+        check("messy", change, strategy=strategy)
+
+
+@pytest.mark.parametrize("strategy", OTHERS)
+def test_a_raised_claim_of_another_strategy_is_refused(strategy):
+    with pytest.raises(ValueError, match=r"real.unproven differs: .* unproven found"):
+        check("messy", raise_claim, strategy=strategy)
 
 
 def test_a_changed_weight_is_refused():
@@ -208,7 +249,9 @@ def test_it_imports_nothing_that_it_checks():
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert result.stdout.strip() == "['modadd_jax.checker_weights', 'modadd_jax.checker']"
+    assert result.stdout.strip() == (
+        "['modadd_jax.checker_weights', 'modadd_jax.checker_margins', 'modadd_jax.checker']"
+    )
 
 
 # The command.

@@ -38,6 +38,7 @@ RECORDS = {
     ),
     "events": record("events", [1.0], 0.75, switches=10, event_sums=60, margins=30),
     "low_rank": record("low_rank", [0.7, 0.3], 0.75, readout=10, activations=20, margins=30, exact=70),
+    "integral": record("integral", [0.25, 0.5], 0.75, **{"readout": 2, "integral": 3, "stage 1": 4}),
     "brute": record("brute", [1.0], 0.75, **{"all inputs": 1001}),
 }
 
@@ -55,14 +56,20 @@ def test_points_add_up_what_each_stage_spent_and_proved():
     ]
     assert points(RECORDS["events"]) == [{"name": "events", "operations": 100, "share": 0.1, "proven": 0.75}]
     assert [q["operations"] for q in points(RECORDS["low_rank"])] == [60, 130]
+    assert [(q["name"], q["operations"], q["proven"]) for q in points(RECORDS["integral"])] == [
+        ("integral", 5, 0.25),
+        ("integral + linear", 9, 0.75),
+    ]
+    alone = record("integral", [1.0], 1.0, readout=2, integral=3)
+    assert [(q["name"], q["proven"]) for q in points(alone)] == [("integral", 1.0)]
     early = record("linear", [1.0], 1.0, readout=1, **{"stage 1": 9})
     assert [(q["operations"], q["proven"]) for q in points(early)] == [(10, 1.0)]
 
 
 def test_the_frontier_keeps_what_no_cheaper_point_proves():
     model = model_of("made up", RECORDS)
-    assert [q["operations"] for q in model["points"]] == [20, 30, 50, 60, 100, 130, 1001]
-    assert [q["name"] for q in frontier(model)] == ["linear 1", "linear 1-2"]
+    assert [q["operations"] for q in model["points"]] == [5, 9, 20, 30, 50, 60, 100, 130, 1001]
+    assert [q["name"] for q in frontier(model)] == ["integral", "integral + linear"]
     assert (model["p"], model["m"], model["keys"], model["extra"], model["accuracy"]) == (5, 8, 2, 0, 0.75)
 
 

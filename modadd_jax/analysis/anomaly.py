@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import certificate, closed_form, linear, margins
+from modadd_jax.analysis import certificate, classes, closed_form, linear, margins
 from modadd_jax.analysis.logit_bound import class_centred
 from modadd_jax.analysis.margins import Hints
 from modadd_jax.analysis.quadrature import rule_of
@@ -181,7 +181,7 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
     integral = jax.lax.map(contribution, k)  # [K, p (d)]
     table = jax.vmap(closed_form.logit_table)(k, integral).sum(axis=0)  # [p (d), p (e)]
     ordered = closed_form.aligned(logits)  # [p (d), p (y), p (e)]
-    sums = (2 / p) * ordered @ linear.waves(k, p).conj().T  # [p (d), p (y), K]
+    sums = (2 / p) * ordered @ classes.waves(k, p).conj().T  # [p (d), p (y), K]
     lens = jnp.abs(sums - integral.T[:, None, :]).sum(axis=2)
     return jnp.abs(ordered - table[:, None, :]).max(axis=2), lens
 
@@ -189,7 +189,7 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 @partial(jax.jit, static_argnums=3)
 def _measure(circuit: Circuit, hints: Hints, found, capacity: int) -> dict[str, jax.Array]:
     """Scores [p, p], but [p (d)] of stage 1 and [p (d), p (y)] of the distances from the form."""
-    read = linear.readout(circuit, hints)
+    read = classes.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     logits = all_logits(circuit)
     form, lens = _off_the_form(circuit, logits, hints.k)
@@ -208,8 +208,10 @@ INSTRUMENTS = ("stage 1", "stage 2", "closed form", "integral lens", "margin", "
 _sides = jax.jit(linear.sides, static_argnums=2)
 
 
-def scores(circuit: Circuit) -> dict[str, np.ndarray]:
+def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray]:
     """How suspicious each input is, [p, p] for each of INSTRUMENTS; larger is more. Eager, float64.
+
+    `hints`: `margins.hints_of` where not given; hints of one shape (`margins.hints_like`) compile once.
 
     stage 1, stage 2: minus the proven margin, so what is above 0 is unproven. closed form: largest distance
     of a class-centred logit from the form of docs/theory.md 3.1. integral lens: sum over the key
@@ -218,7 +220,7 @@ def scores(circuit: Circuit) -> dict[str, np.ndarray]:
     less the second, which does not; activations, their squared Mahalanobis distance from the mean.
     """
     p, m = circuit.u.shape
-    hints = margins.hints_of(circuit)
+    hints = margins.hints_of(circuit) if hints is None else hints
     found = _sides(circuit, hints, False)
     raw = _measure(circuit, hints, found, linear.capacity_for(found, p, m))
     tables = {name: np.asarray(raw[name]) for name in INSTRUMENTS}

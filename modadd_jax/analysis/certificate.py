@@ -7,8 +7,10 @@ margin, in real arithmetic for the circuit's floats, and how many operations tha
     low_rank    every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz
     events      every logit, by event sums for all p columns of the readout
     linear      event sums for the key frequencies alone, whole classes of inputs at once (`linear`)
+    integral    closed form and quadrature error for whole classes, no sums over inputs (`integral`); what
+                that leaves is proven by linear
 
-Brute force and events are exact; the other two end by settling exactly what they could not prove more
+Brute force and events are exact; the others end by settling exactly what they could not prove more
 cheaply. So all prove every input whose margin exceeds what is required by more than rounding. `certify`
 makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and of the
 float32 program.
@@ -23,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax import operations
-from modadd_jax.analysis import linear, margins, program_error
+from modadd_jax.analysis import integral, linear, margins, program_error
 from modadd_jax.analysis.logit_bound import class_centred
 from modadd_jax.analysis.margins import DIRECTION, Hints, Proof, Readout, Sums
 from modadd_jax.analysis.summary import check_circuit
@@ -122,7 +124,9 @@ def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0
         stage[a, b] = 2
     constants = {
         "directions": np.asarray(probes).tolist(),
+        "output": np.asarray(read.output).tolist(),
         "rho": np.asarray(read.rho).tolist(),
+        "largest_norm": float(known.norm_a.max() + known.norm_b.max()),
         "sum_error": float(known.error),
         "slack": slack,
         "inputs_settled_exactly": int(a.size),
@@ -176,7 +180,13 @@ def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     return Proof(lower - slack, np.ones((p, p), int), slack, constants, counted)
 
 
-STRATEGIES = {"brute": brute, "low_rank": low_rank, "events": events, "linear": linear.linear}
+STRATEGIES = {
+    "brute": brute,
+    "low_rank": low_rank,
+    "events": events,
+    "linear": linear.linear,
+    "integral": integral.integral,
+}
 # The cheapest that is complete.
 AUTO = "linear"
 

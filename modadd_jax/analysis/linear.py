@@ -1,29 +1,13 @@
 """The linear rung: accuracy proven in time linear in the parameters of the circuit.
 
-With E_k(c) = e^{i w_k c}, the readout basis is Gamma = [Re G, Im G, X], G = (2/p) W conj(E) at the key
-frequencies and X = W extra^T, and its output f = [Re E; -Im E; 0] + fr. `events` gives the sums
-H_k = S_{Re G_k} + i S_{Im G_k} and S_x. With the skip path's key-frequency part s_k and
-
-    Hhat_k(a, b) = (H_k(a, b) + s_a,k(a) + s_b,k(b)) E_k(y),   R(a, b) = the rest, by Cauchy-Schwarz,
-
-the margin against the class c = y + e is at least
-
-    Re sum_k Hhat_k (1 - E_k(e)) + sum_k Re[conj(H_k) (fr_k(y) - fr_k(c))]
-    + sum_x S_x (fr_x(y) - fr_x(c)) - R.
-
-Stage 1 bounds this for each d = a - b and e at once, for all y: with any Z_k(d) (the mean of Hhat_k),
-
-    Re sum_k Z_k (1 - E_k(e)) - sum_k spread_k |1 - E_k(e)| - sum_k height_k eta_k(e)
-    - sum_x height_x eta_x(e) - max R,
-
-    spread_k = max_y |Hhat_k - Z_k|,    height = max_y |H| or |S|,    eta(e) = max_y |fr(y) - fr(y+e)|.
-
-Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is still
-left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
+`events` gives the sums over the neurons that the theorem (`classes`) asks for, for all p^2 inputs in
+O(p m) operations. Stage 1 is the theorem: a bound for each d = a - b and e at once, with Z_k(d) the mean of
+Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is
+still left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
 rounding slack of an exact sum, is proven.
 Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`, n items of a list.
-Source: docs/certificate.md, sections 3 to 5.
+Source: docs/certificate.md, sections 2 to 5.
 """
 
 from functools import partial
@@ -34,41 +18,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax import operations
-from modadd_jax.analysis import events, fourier, margins
+from modadd_jax.analysis import events, margins
+from modadd_jax.analysis.classes import (
+    Skip,
+    Stage1,
+    Waves,
+    class_bounds,
+    differences,
+    readout,
+    skip_waves,
+    square,
+    waves,
+)
 from modadd_jax.analysis.events import Events, Switches
-from modadd_jax.analysis.logit_bound import class_centred, orders
+from modadd_jax.analysis.logit_bound import orders
 from modadd_jax.analysis.margins import Hints, Proof, Readout, Sums
-from modadd_jax.analysis.rounding import cis, gamma, unit
+from modadd_jax.analysis.rounding import unit
 from modadd_jax.circuit import Circuit, pair_logits
 from modadd_jax.operations import Operations
 
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
 # call's tables ([CHUNK, p, L] and [CHUNK, m]) stay at some megabytes.
 CHUNK = 512
-
-
-class Stage1(NamedTuple):
-    """Bounds for whole classes of inputs."""
-
-    lower: jax.Array  # [D, p (e)] of the margins against class y + e, slack subtracted; e = 0 means nothing
-    slack: jax.Array  # () rounding, in logits
-    height: jax.Array  # [K+X] largest |H_k|, |S_x|
-    spread: jax.Array  # [K] largest |Hhat_k - Z_k|
-    eta: jax.Array  # [K+X] largest eta
-    rest: jax.Array  # () largest R
-
-
-def waves(k: jax.Array, p: int) -> jax.Array:
-    """E [K, p]. An angle is off by at most 3 u 2 pi, cosine and sine by 4 u each: 25 u in all."""
-    return cis(fourier.angle(k[:, None], jnp.arange(p)[None, :], p))
-
-
-def readout(circuit: Circuit, hints: Hints) -> Readout:
-    """Through the key frequencies and the extra directions."""
-    p = circuit.u.shape[0]
-    e = waves(hints.k, p)
-    probes = jnp.concatenate([(2 / p) * e.real, (-2 / p) * e.imag, hints.extra.astype(e.real.dtype)])
-    return margins.read_out(circuit, probes)
 
 
 def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ...]:
@@ -115,76 +86,30 @@ def known_sums(
     return Sums(sums, error, *margins.activation_norms(circuit, len(found) == 1))
 
 
-def _square(z: jax.Array) -> jax.Array:
-    return jnp.square(z.real) + jnp.square(z.imag)
+def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmetric: bool) -> Waves:
+    """Hhat_k and S_x from sums over the neurons.
 
-
-def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Coefficients [p, K] of a skip table at the key frequencies, and how far [p, p] each entry of the
-    rest is below the largest of its row."""
-    centred = class_centred(rows)
-    coefficients = (2 / rows.shape[1]) * (centred @ e.real.T - 1j * (centred @ e.imag.T))
-    rest = centred - (coefficients.real @ e.real - coefficients.imag @ e.imag)
-    return coefficients, rest.max(axis=1, keepdims=True) - rest
-
-
-def _etas(output: jax.Array, e: jax.Array) -> jax.Array:
-    """max over y of |fr(y) - fr(y+e)|, [K+X, p (e)]."""
-    K, p = e.shape
-    fr = jnp.concatenate(
-        [jax.lax.complex(output[:K] - e.real, output[K : 2 * K] + e.imag), output[2 * K :] + 0j]
+    Error: of H_k sqrt(2) of that of a sum, of S_x that of a sum.
+    """
+    p, K = circuit.u.shape[0], hints.k.size
+    _, y, a, b = differences(p, symmetric)
+    sums = known.sums[a, b]  # [D, p, L]
+    h = jax.lax.complex(sums[..., :K], sums[..., K : 2 * K])
+    hat = (h + skip.a[a] + skip.b[b]) * waves(hints.k, p).T[y]
+    z = hat.mean(axis=1)  # [D, K]
+    spread = jnp.sqrt(square(hat - z[:, None, :]).max(axis=1))
+    height = jnp.concatenate(
+        [jnp.sqrt(square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
     )
-    y, step = jnp.arange(p)[:, None], jnp.arange((p + 1) // 2)[None, :]
-    half = jnp.sqrt(_square(fr[:, :, None] - fr[:, (y + step) % p]).max(axis=1))  # -e has the same y pairs
-    return jnp.concatenate([half, half[:, :0:-1]], axis=1)
+    error = known.error * jnp.where(jnp.arange(height.shape[1]) < K, 1.5, 1.0)
+    return Waves(z, spread, height, error)
 
 
 def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric: bool) -> Stage1:
-    """Bounds for each d and e. Pure; `symmetric` is static.
-
-    The rounding slack, with u the unit roundoff, H_k the computed sums, M_k = max |H_k| + max |s_a,k| +
-    max |s_b,k|, and eta_k, eta_x the largest ones. G, f, s_k and Z are whatever floats were computed:
-    they define the rest, fr and spread, so they err in nothing. The others do, at most by
-      - H_k, sqrt(2) error, and S_x, error: enters Hhat_k, whose factor is 2, and height, whose factor is eta:
-        error (sqrt(2) sum_k (2 + eta_k) + sum_x eta_x);
-      - Hhat_k: two sums, a wave of 25 u, a product sqrt(2) gamma_2: 32 u M_k, times 2;
-      - 1 - E_k(e): 27 u against Z_k and against the spread (at most 2 M_k): 81 u M_k;
-      - moduli: 4 u of each: 4 u (2 M_k 2 + 2 M_k + M_k eta_k + 2 M_k eta_k) <= 24 u M_k (2 + eta_k);
-      - fr: 26 u at y and at y + e, against the height: 52 u M_k, and 52 u |S_x|, of which f_x alone is none;
-      - R: its norms are upper bounds already. A skip rest is off by 2 (L + 4) u (2 max |s| + 2 sum_k |s_k|) +
-        50 u sum_k |s_k| and counted four times;
-      - the last sums: 3 K + X + 6 roundings of sum_k (6 + eta_k) M_k + sum_x height_x eta_x + max R.
-    In all below gamma_{1024 + 64 L} (sum_k (2 + eta_k) M_k + sum_x (1 + eta_x) height_x + skip + max R).
-    """
-    p, K = circuit.u.shape[0], hints.k.size
-    e = waves(hints.k, p)
-    d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
-    a, b = margins.inputs_of(d, y, p)
-    skip_a, gap_a = _split_skip(circuit.s_a, e)
-    skip_b, gap_b = (skip_a, gap_a) if symmetric else _split_skip(circuit.s_b, e)
-
-    sums = known.sums[a, b]  # [D, p, L]
-    h = jax.lax.complex(sums[..., :K], sums[..., K : 2 * K])
-    hat = (h + skip_a[a] + skip_b[b]) * e.T[y]
-    z = hat.mean(axis=1)  # [D, K]
-    spread = jnp.sqrt(_square(hat - z[:, None, :]).max(axis=1))
-    height = jnp.concatenate(
-        [jnp.sqrt(_square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
-    )
-    eta = _etas(read.output, e)
-    norm = known.norm_a[a] + known.norm_b[b]
-    rest = (norm * (read.rho + read.rho.max())[y] + gap_a[a, y] + gap_b[b, y]).max(axis=1)  # [D]
-
-    turn = 1 - e
-    key = z.real @ turn.real - z.imag @ turn.imag - spread @ jnp.sqrt(_square(turn))
-    lower = key - height @ eta - rest[:, None]
-
-    tallest, widest = height.max(axis=0), eta.max(axis=1)
-    M = tallest[:K] + jnp.abs(skip_a).max(axis=0) + jnp.abs(skip_b).max(axis=0)
-    size = (2 + widest[:K]) @ M + (1 + widest[K:]) @ tallest[K:] + margins.skip_size(circuit) + rest.max()
-    events_part = known.error * (1.5 * (2 + widest[:K]).sum() + widest[K:].sum())
-    slack = events_part + gamma(1024 + 64 * read.output.shape[0], size.dtype) * size
-    return Stage1(lower - slack, slack, tallest, spread.max(axis=0), widest, rest.max())
+    """Bounds for each d and e, from sums over the neurons. Pure; `symmetric` is static."""
+    skip = skip_waves(circuit, hints, symmetric)
+    found = summed_waves(circuit, hints, known, skip, symmetric)
+    return class_bounds(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
 
 
 def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
@@ -195,9 +120,7 @@ def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
 
 def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
     """Lower bound [D, p (y)] of the right logit through the readout, less the slack of a margin."""
-    p = circuit.u.shape[0]
-    d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
-    a, b = margins.inputs_of(d, y, p)
+    _, y, a, b = differences(circuit.u.shape[0], symmetric)
     logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
     norm = known.norm_a[a] + known.norm_b[b]
     return logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y] - slack

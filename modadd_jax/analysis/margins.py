@@ -87,19 +87,35 @@ def _read(circuit: Circuit, min_share: float, max_keys: int):
     return neurons.k, key_frequencies(neurons, circuit.u.shape[0], min_share, max_keys)
 
 
+def _missed(circuit: Circuit, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Singular values and directions [., p] of what the keys k miss of W, and the largest value of all W."""
+    p, weight = circuit.u.shape[0], np.asarray(circuit.w_logit)
+    centred = weight - weight.mean(axis=1, keepdims=True)
+    angle = 2 * np.pi * k[None, :] * np.arange(p)[:, None] / p
+    columns, _ = np.linalg.qr(centred @ np.concatenate([np.cos(angle), np.sin(angle)], axis=1))
+    _, sizes, right = np.linalg.svd(centred - columns @ (columns.T @ centred), full_matrices=False)
+    return sizes, right, float(np.linalg.norm(centred, 2))
+
+
 def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
     """Key frequencies, groups, and directions that the frequencies miss. Eager; min_share as in `reading`."""
     p = circuit.u.shape[0]
     k_neuron, keys = _read(circuit, min_share, min(MAX_KEYS, (p - 1) // 2))
     k = np.asarray(keys.k)[: max(1, int(keys.is_key.sum()))]
-    weight = np.asarray(circuit.w_logit)
-    centred = weight - weight.mean(axis=1, keepdims=True)
-    angle = 2 * np.pi * k[None, :] * np.arange(p)[:, None] / p
-    columns, _ = np.linalg.qr(centred @ np.concatenate([np.cos(angle), np.sin(angle)], axis=1))
-    _, sizes, right = np.linalg.svd(centred - columns @ (columns.T @ centred), full_matrices=False)
-    n_extra = min(MAX_KEYS, int((sizes > DIRECTION * np.linalg.norm(centred, 2)).sum()))
+    sizes, right, largest = _missed(circuit, k)
+    n_extra = min(MAX_KEYS, int((sizes > DIRECTION * largest).sum()))
     groups = _groups(np.asarray(k_neuron), k, p)
     return Hints(*map(jnp.asarray, (k, groups, right[:n_extra])))
+
+
+def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
+    """Hints of as many numbers for every circuit near the one that `hints` are of. Eager.
+
+    Its keys and groups, and always `spare` directions more than it has, the strongest that the keys miss,
+    whatever they weigh: so that programs compile once for many edits of one circuit.
+    """
+    p, n_extra = circuit.u.shape[0], hints.extra.shape[0] + spare
+    return hints._replace(extra=jnp.asarray(_missed(circuit, np.asarray(hints.k))[1][: min(n_extra, p)]))
 
 
 def is_symmetric(circuit: Circuit) -> bool:

@@ -13,6 +13,8 @@ from modadd_jax.report_frontier import frontier as frontier_of
 
 # Colour and marker of every point of the frontier.
 LOOKS = {
+    "integral": (style.BLUE, "v"),
+    "integral + linear": (style.SKY, "v"),
     "linear 1": (style.BLUE, "o"),
     "linear 1-2": (style.SKY, "o"),
     "linear 1-3": (style.PURPLE, "o"),
@@ -22,6 +24,8 @@ LOOKS = {
     "brute": (style.BLACK, "s"),
 }
 NAMES = {
+    "integral": "integral",
+    "integral + linear": "integral, then linear",
     "linear 1": "linear, stage 1",
     "linear 1-2": "to stage 2",
     "linear 1-3": "to stage 3",
@@ -53,7 +57,7 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
       models: of frontier.json, at least one.
     """
-    height = 1.6 + 0.19 * max(len(models), 6)
+    height = 1.75 + 0.19 * max(len(models), 6)
     fig = Figure(figsize=(style.DOUBLE, height))
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
     for index, model in enumerate(models):
@@ -90,7 +94,7 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
         for name, (shade, marker) in LOOKS.items()
         if name in used
     ]
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return fig
 
 
@@ -150,7 +154,7 @@ FLOOR = 1e-5  # of the rate of right inputs that is drawn, for 0: below one in p
 
 @style.styled
 def anomaly(record: Mapping[str, Any]) -> Figure:
-    """ROC curves of planted inputs against right ones, a panel for each kind of edit.
+    """ROC curves of planted inputs against right ones, a panel for each kind of planting, three in a row.
 
     The mean curve over the planted models, each against its own inputs. The margin by brute force, which is
     1 everywhere, is not drawn. Dashed: baselines, which look at answers or activations alone.
@@ -158,8 +162,13 @@ def anomaly(record: Mapping[str, Any]) -> Figure:
     Args:
       record: anomaly.json.
     """
-    fig = Figure(figsize=(style.DOUBLE, 2.6))
-    axes = fig.subplots(1, len(record["kinds"]), sharey=True, squeeze=False)[0]
+    columns = min(len(record["kinds"]), 3)
+    rows = -(-len(record["kinds"]) // columns)
+    fig = Figure(figsize=(style.DOUBLE, 0.5 + 2.1 * rows))
+    grid = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for ax in axes[len(record["kinds"]) :]:
+        ax.set_visible(False)
     for ax, letter, (kind, models) in zip(axes, "abcdef", record["kinds"].items(), strict=False):
         for name, (colour, dashes) in INSTRUMENTS.items():
             rates = sorted(x for model in models for x in model["instruments"][name]["false_rates"])
@@ -171,9 +180,11 @@ def anomaly(record: Mapping[str, Any]) -> Figure:
         ax.set_xscale("log")
         ax.set_xlim(FLOOR / 2, 1.5)
         ax.set_ylim(-0.02, 1.03)
-        ax.set_xlabel("right inputs flagged, share")
         style.panel(ax, letter, kind)
-    axes[0].set_ylabel("planted inputs found, share")
+    for ax in grid[-1]:
+        ax.set_xlabel("right inputs flagged, share")
+    for ax in grid[:, 0]:
+        ax.set_ylabel("planted inputs found, share")
     handles, labels = axes[0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=len(handles))
     return fig

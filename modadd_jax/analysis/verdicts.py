@@ -1,0 +1,201 @@
+"""Which seeds are clean and why others are not; what tells the two apart, counted over seeds.
+
+Plain numbers in and out: a row is what `population.seed_row` makes of one seed, with the `relations` of its
+key frequencies. Letters: p odd modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# A clean circuit, docs/theory.md section 4.4.
+CLEAN_PHASE_STD = 0.03  # rad, most on every key frequency
+CLEAN_R2 = 0.99  # least share of the logit variance that the closed form "full" explains
+
+# Multiples of a key frequency that are looked for among the other keys. For a prime p every key is some
+# multiple of every other, so only low ones, which a neuron's own harmonics reach, say anything.
+MULTIPLES = (2, 3, 4, 5)
+
+
+class Relation(NamedTuple):
+    """times * k is the key frequency `is_key`, mod p and up to sign."""
+
+    k: int
+    times: int
+    is_key: int
+
+
+def relations(keys: Sequence[int], p: int) -> list[Relation]:
+    """The low multiples (`MULTIPLES`) of key frequencies that are key frequencies themselves."""
+    found = (Relation(k, j, min(j * k % p, -j * k % p)) for k in keys for j in MULTIPLES)
+    return [r for r in found if r.is_key in keys and r.is_key != r.k]
+
+
+def expected_doubles(n_keys: int, p: int) -> float:
+    """Pairs (k, 2k) among n_keys different frequencies drawn at random, on average; for p prime and above 3.
+
+    Each of the n_keys (n_keys - 1) ordered pairs is one with probability 1 / ((p-1)/2 - 1).
+    """
+    return n_keys * (n_keys - 1) / ((p - 3) / 2)
+
+
+class Verdict(NamedTuple):
+    """verdict: clean, muddy (all answers right, but no clean circuit) or failed."""
+
+    verdict: str
+    reasons: tuple[str, ...]  # why not clean; none for a clean seed
+
+
+def not_finite(stopped: int, step: int) -> Verdict:
+    """Of a seed whose state is older than the step it is saved in."""
+    return Verdict("failed", (f"not finite: stopped at step {stopped}, before {step}",))
+
+
+def verdict(row: Mapping[str, Any]) -> Verdict:
+    """Judges a row of `seed_row`.
+
+    Clean: every answer right, on every key frequency a circular std of psi - 2 phi of at most
+    `CLEAN_PHASE_STD`, and `CLEAN_R2` of the logit variance explained by the closed form "full".
+    """
+    if not row["finite"]:
+        return Verdict("failed", ("not finite: the weights hold NaN or infinity",))
+    failed, muddy = [], []
+    if row["n_wrong"]:
+        failed.append(f"accuracy {row['accuracy']:.6g}: {row['n_wrong']} inputs wrong")
+    if not row["frequencies"]:
+        muddy.append("no key frequency")
+    for f in row["frequencies"]:
+        if f["phase_circular_std"] > CLEAN_PHASE_STD:
+            muddy.append(f"key k={f['k']}: circular std {f['phase_circular_std']:.3g} rad")
+    if row["frequencies"] and row["closed_form"]["r2_full"] < CLEAN_R2:
+        muddy.append(f"r2_full {row['closed_form']['r2_full']:.4g}")
+    name = "failed" if failed else "muddy" if muddy else "clean"
+    return Verdict(name, (*failed, *muddy))
+
+
+def is_clean(row: Mapping[str, Any]) -> bool:
+    """Whether `verdict` finds nothing against the row."""
+    return verdict(row).verdict == "clean"
+
+
+# One number a seed, of a row; None where it has none. Extremes over key frequencies are the worst ones.
+
+
+def _over_keys(pick: Callable, value: Callable) -> Callable:
+    def of_row(row):
+        found = [x for x in map(value, row["frequencies"]) if x is not None]
+        return pick(found) if found else None
+
+    return of_row
+
+
+def _gap_ratio(f):
+    return None if f["gap_std"] is None else f["gap_std"] / f["gap_mean"]
+
+
+def _doubles(row):
+    return sum(r["times"] == 2 for r in row["relations"])
+
+
+SCALARS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "n_keys": lambda row: len(row["frequencies"]),
+    "doubles": _doubles,
+    "multiples": lambda row: len(row["relations"]),
+    "min_neurons": _over_keys(min, lambda f: f["n_neurons"]),
+    "min_weight_share": _over_keys(min, lambda f: f["weight_share"]),
+    "min_gamma": _over_keys(min, lambda f: f["gamma_mean"]),
+    "max_gamma": _over_keys(max, lambda f: f["gamma_mean"]),
+    "max_m4": _over_keys(max, lambda f: f["bounds"]["moments"][3]),
+    "max_gap_ratio": _over_keys(max, _gap_ratio),
+    "max_quadrature_error": _over_keys(max, lambda f: f["quadrature_error"]["relu"]),
+    "max_sweep_bound": _over_keys(max, lambda f: f["bounds"]["sweep_upper"]),
+    "max_total_bound": _over_keys(max, lambda f: f["bounds"]["total"]),
+    "min_phase_r2": _over_keys(min, lambda f: f["phase_r2"]),
+    "max_phase_std": _over_keys(max, lambda f: f["phase_circular_std"]),
+    "r2_primary": lambda row: row["closed_form"]["r2_primary"],
+    "r2_full": lambda row: row["closed_form"]["r2_full"],
+    "logit_scale": lambda row: row["logit_scale"],
+    "logit_bound": lambda row: row["logit_bound"]["total"],
+    "proven_accuracy": lambda row: row["proven_accuracy"],
+    "accuracy": lambda row: row["accuracy"],
+    "cross_entropy": lambda row: row["cross_entropy"],
+    "min_margin": lambda row: row["min_margin"],
+}
+
+
+def scalars(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """One number for each of `SCALARS`; the row must hold its `relations`."""
+    return {name: value(row) for name, value in SCALARS.items()}
+
+
+# Statistics of few seeds.
+
+
+class Share(NamedTuple):
+    """count of n, and its Wilson interval."""
+
+    count: int
+    n: int
+    share: float | None  # None for n = 0
+    low: float  # 95 % interval of the underlying probability, in [0, 1]
+    high: float
+
+
+def wilson(count: int, n: int) -> Share:
+    """Wilson's score interval at 95 %; also for counts of 0 and n, where the normal one has width 0.
+
+    Raises ValueError unless 0 <= count <= n.
+    """
+    if not 0 <= count <= n:
+        raise ValueError(f"count must be in 0..{n}, got {count}")
+    if n == 0:
+        return Share(0, 0, None, 0.0, 1.0)
+    z = 1.959963984540054  # the normal distribution's 97.5 % quantile
+    share, spread = count / n, z * z / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(spread * share * (1 - share) + spread * spread / 4) / (1 + spread)
+    return Share(count, n, share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+class Separation(NamedTuple):
+    """How well a number tells clean from muddy seeds."""
+
+    auc: float | None  # probability that it is larger in a clean seed than in a muddy one, ties half
+    error: float | None  # standard error of the same (Hanley and McNeil 1982); 0 where auc is 0 or 1
+    within: float | None  # auc over pairs of seeds of the same group alone
+    n_clean: int
+    n_muddy: int
+
+
+def _wins(clean: np.ndarray, muddy: np.ndarray) -> tuple[float, int]:
+    """How many of the pairs the clean ones win, ties half, and how many pairs there are."""
+    difference = clean[:, None] - muddy[None, :]
+    return float((difference > 0).sum() + 0.5 * (difference == 0).sum()), difference.size
+
+
+def separation(values: Sequence[float | None], clean: Sequence[bool], groups: Sequence[Any]) -> Separation:
+    """Area under the ROC curve of `values` for clean against muddy; seeds without a value are left out.
+
+    Args:
+      values: one for each seed.
+      clean: whether that seed is.
+      groups: of seeds with the same settings. What tells seeds apart only because it tells settings apart
+        has `within` 0.5.
+    """
+    known = [i for i, x in enumerate(values) if x is not None]
+    x, is_it = np.array([values[i] for i in known], float), np.array([clean[i] for i in known], bool)
+    names = [groups[i] for i in known]
+    n, m = int(is_it.sum()), int((~is_it).sum())
+    if not n * m:
+        return Separation(None, None, None, n, m)
+    auc = _wins(x[is_it], x[~is_it])[0] / (n * m)
+    wins, pairs = 0.0, 0
+    for name in set(names):
+        own = np.array([other == name for other in names])
+        won, total = _wins(x[own & is_it], x[own & ~is_it])
+        wins, pairs = wins + won, pairs + total
+    one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = (auc * (1 - auc) + (n - 1) * (one - auc**2) + (m - 1) * (two - auc**2)) / (n * m)
+    return Separation(auc, math.sqrt(max(variance, 0.0)), wins / pairs if pairs else None, n, m)

@@ -1,0 +1,221 @@
+"""Many seeds side by side: distributions of what was read, and key frequencies.
+
+Drawn from the dictionaries that summary.json holds. Blue is clean, red muddy, black failed, everywhere.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
+from modadd_jax.figures import style
+
+VERDICTS = {
+    "clean": {"color": style.BLUE, "marker": "o"},
+    "muddy": {"color": style.VERMILLION, "marker": "s"},
+    "failed": {"color": style.BLACK, "marker": "x"},
+}
+LEAST = 1e-16  # drawn for what is 0 on a logarithmic axis
+
+Row = Mapping[str, Any]
+
+
+class Strip(NamedTuple):
+    """One panel of dots."""
+
+    title: str
+    values: Callable[[Row], list[float | None]]  # of one seed: one number, or one for each key frequency
+    scale: str = "linear"
+    limit: float | None = None  # of a clean seed, drawn as a line
+
+
+def _each(value: Callable[[Row], float | None]) -> Callable[[Row], list[float | None]]:
+    return lambda row: [value(f) for f in row["frequencies"]]
+
+
+def _one(name: str) -> Callable[[Row], list[float | None]]:
+    return lambda row: [SCALARS[name](row)]
+
+
+STRIPS = (
+    Strip(
+        "phases, $1-R^2$",
+        _each(lambda f: None if f["phase_r2"] is None else max(1 - f["phase_r2"], LEAST)),
+        "log",
+    ),
+    Strip(r"std of $\psi-2\phi$ (rad)", _each(lambda f: f["phase_circular_std"]), "log", CLEAN_PHASE_STD),
+    Strip(
+        "gaps, std / mean", _each(lambda f: None if f["gap_std"] is None else f["gap_std"] / f["gap_mean"])
+    ),
+    Strip(r"secondary $\gamma$", _each(lambda f: f["gamma_mean"])),
+    Strip("quadrature error", _each(lambda f: f["quadrature_error"]["relu"]), "log"),
+    Strip("its sweep bound", _each(lambda f: f["bounds"]["sweep_upper"]), "log"),
+    Strip("total / naive bound", _each(lambda f: f["bounds"]["total"] / f["bounds"]["naive"]), "log"),
+    Strip("$|M_4|$ share", _each(lambda f: f["bounds"]["moments"][3]), "log"),
+    Strip("neurons of a key", _each(lambda f: f["n_neurons"]), "log"),
+    Strip("key frequencies", _one("n_keys")),
+    Strip(
+        "closed form, $1-R^2$",
+        lambda row: [max(1 - row["closed_form"]["r2_full"], LEAST)] if row["frequencies"] else [],
+        "log",
+        1 - CLEAN_R2,
+    ),
+    Strip("logit bound", lambda row: [row["logit_bound"]["total"]] if row["frequencies"] else [], "log"),
+    Strip("logit scale (rms)", _one("logit_scale"), "log"),
+    Strip("cross-entropy (nats)", lambda row: [max(row["cross_entropy"], LEAST)], "log"),
+    Strip("smallest margin", _one("min_margin")),
+    Strip("accuracy proven, stage 1", _one("proven_accuracy")),
+)
+
+
+def analysed(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if "accuracy" in row]
+
+
+def spots(count: int) -> np.ndarray:
+    """Sideways places of count dots, in [-0.3, 0.3]: by the golden ratio, so that neighbours lie apart."""
+    return 0.6 * ((np.arange(count) * (math.sqrt(5) - 1) / 2) % 1 - 0.5)
+
+
+def log_axis(ax: Axes) -> None:
+    ax.set_yscale("log", nonpositive="mask")
+    low, high = ax.get_ylim()
+    if high < 100 * low:  # too few powers of ten to label the axis with
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter("")
+
+
+def _draw_strip(ax: Axes, rows: Sequence[Row], strip: Strip) -> None:
+    """A column of dots for each verdict and its median as a bar."""
+    drawn = 0
+    for place, (verdict, look) in enumerate(VERDICTS.items()):
+        own = [x for row in rows if row["verdict"] == verdict for x in strip.values(row) if x is not None]
+        if not own:
+            continue
+        drawn += len(own)
+        size = max(2.0, 4.5 - 0.5 * math.log(len(own)))
+        dots = {"linestyle": "none", "markersize": size, "markeredgewidth": 0.7, "alpha": 0.75}
+        ax.plot(place + spots(len(own)), sorted(own), **look, **dots, markerfacecolor="none", gid=verdict)
+        if len(own) > 2:
+            ax.hlines(np.median(own), place - 0.4, place + 0.4, color=look["color"], linewidth=1.4)
+    ax.set_xlim(-0.6, len(VERDICTS) - 0.4)
+    ax.set_xticks(range(len(VERDICTS)), VERDICTS)
+    ax.tick_params(axis="x", length=0)
+    ax.set_title(strip.title)
+    if strip.scale == "log" and drawn:
+        log_axis(ax)
+    elif strip.scale == "linear":
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+    if strip.limit is not None:
+        ax.axhline(strip.limit, color=style.GREY, linewidth=0.8, linestyle="--", zorder=0.5, gid="limit")
+
+
+def handles(rows: Sequence[Row], **changes: Any) -> list[Line2D]:
+    found = [row["verdict"] for row in rows]
+    dot = {"linestyle": "none", "markersize": 4, "markerfacecolor": "none"}
+    return [
+        Line2D([], [], **dot | look | changes, label=f"{name}: {found.count(name)}")
+        for name, look in VERDICTS.items()
+    ]
+
+
+@style.styled
+def distributions(rows: Sequence[Row], title: str) -> Figure:
+    """Every quantity over seeds, or over their key frequencies, one column for each verdict.
+
+    Args:
+      rows: of the seeds; those not analysed are left out.
+      title: of the figure.
+    Raises:
+      ValueError: where no seed was analysed.
+    """
+    rows = analysed(rows)
+    if not rows:
+        raise ValueError("no seed was analysed, so there is nothing to draw")
+    fig = Figure(figsize=(style.DOUBLE, 7.6))
+    for ax, strip in zip(fig.subplots(4, 4).ravel(), STRIPS, strict=True):
+        _draw_strip(ax, rows, strip)
+    fig.suptitle(f"{title}. Bars: medians; dashed: limits of a clean circuit")
+    fig.legend(handles=handles(rows), loc="outside lower center", ncols=3)
+    return fig
+
+
+def _draw_keys(ax: Axes, rows: Sequence[Row]) -> None:
+    for y, row in enumerate(rows):
+        look = VERDICTS[row["verdict"]]
+        for r in row["relations"]:
+            dashes = "-" if r["times"] == 2 else ":"
+            ax.plot(
+                [r["k"], r["is_key"]], [y, y], color=style.GREY, linewidth=0.8, linestyle=dashes, zorder=1
+            )
+        for f in row["frequencies"]:
+            is_clean = f["phase_circular_std"] <= CLEAN_PHASE_STD
+            ax.plot(
+                f["k"],
+                y,
+                color=look["color"],
+                marker="o",
+                markersize=2 + 7 * math.sqrt(f["weight_share"]),
+                markerfacecolor=look["color"] if is_clean else "white",
+                markeredgewidth=0.8,
+                gid="key",
+            )
+
+
+@style.styled
+def keys(rows: Sequence[Row], p: int) -> Figure:
+    """The key frequencies of every seed, and how many each has.
+
+    The area of a dot is the frequency's share of the weight; an open dot has phases that are not clean.
+    Lines join a frequency with its double (solid) or its triple to quintuple (dotted), mod p up to sign.
+
+    Args:
+      rows: of the seeds; those not analysed are left out.
+      p: modulus.
+    Raises:
+      ValueError: where no seed was analysed.
+    """
+    order = list(VERDICTS)
+    rows = sorted(analysed(rows), key=lambda row: (-order.index(row["verdict"]), -row["seed"]))
+    if not rows:
+        raise ValueError("no seed was analysed, so there is nothing to draw")
+    fig = Figure(figsize=(style.DOUBLE, 1.5 + min(7.5, max(1.2, 0.16 * len(rows)))))
+    left, right = fig.subplots(1, 2, width_ratios=(3, 1))
+    _draw_keys(left, rows)
+    labelled = rows if len(rows) <= 45 else []
+    left.set_yticks(range(len(labelled)), [str(row["seed"]) for row in labelled])
+    left.set_ylim(-0.8, len(rows) - 0.2)
+    left.set_xlim(0, (p + 1) / 2)
+    left.set_xlabel("frequency $k$")
+    left.set_ylabel("seed")
+    most = max((len(row["frequencies"]) for row in rows), default=0)
+    bottom = np.zeros(most + 1)
+    for verdict, look in VERDICTS.items():
+        found = [len(row["frequencies"]) for row in rows if row["verdict"] == verdict]
+        height = np.bincount(found, minlength=most + 1)
+        right.bar(np.arange(most + 1), height, bottom=bottom, color=look["color"], width=0.7)
+        bottom += height
+    right.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
+    right.set_xlabel("key frequencies")
+    right.set_ylabel("seeds")
+    style.panel(left, "a", "which; open: phases not clean; lines: multiples")
+    style.panel(right, "b", "how many")
+    fig.legend(handles=handles(rows, marker="o", markerfacecolor=None), loc="outside lower center", ncols=3)
+    return fig
+
+
+def of_run(summary: Mapping[str, Any]) -> dict[str, Figure]:
+    """The figures of one run's summary by name; none where no seed was analysed."""
+    rows, model = summary["seeds"], summary["config"]["model"]
+    if not analysed(rows):
+        return {}
+    title = f"Step {summary['checkpoint']['step']}, $p={model['p']}$, {model['d_mlp']} neurons"
+    return {"distributions": distributions(rows, title), "keys": keys(rows, model["p"])}

@@ -1,0 +1,179 @@
+"""experiments.summarize on a run and on a sweep: agreement with experiments.analyze, failures, refusals."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import sweep_files
+from modadd_jax import circuit, train
+from modadd_jax.analysis import bounds, summary
+from modadd_jax.checkpoint import Workdir, sha256_of_params
+from modadd_jax.config import Config
+from tests.problems import PROBLEMS, params
+from tests.problems import config as model_config
+from tests.test_experiments import command
+
+# The same numbers by the same formulas in float64, compiled into another program; moments of even nodes and
+# what is missing to R^2 = 1 are rounding themselves, hence the absolute part.
+AGREE = {"rel": 1e-8, "abs": 1e-9}
+PROBLEM_SEEDS = ("two_keys", "doubled_keys")
+
+
+def make_run(path, edits=()):
+    """A run of constructed models, saved at step 100 of 100: two good ones, then one for each edit.
+
+    An edit takes the weights and the number of steps done, and returns what the seed has of both.
+    """
+    weights = [params(PROBLEMS[name]) for name in PROBLEM_SEEDS]
+    seeds = [(w, 100) for w in weights] + [edit(weights[0]) for edit in edits]
+    shape = model_config(PROBLEMS[PROBLEM_SEEDS[0]])
+    changes = {f: getattr(shape, f) for f in ("p", "d_model", "n_heads", "d_mlp", "eq_token")}
+    config = Config().replace(**changes, num_seeds=len(seeds), num_steps=100, checkpoint_every=100)
+    workdir = Workdir.create(path, config)
+    state = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), train.state_like(config))
+    stacked = {n: jnp.stack([jnp.asarray(w[n], jnp.float32) for w, _ in seeds]) for n in weights[0]}
+    steps = jnp.array([step for _, step in seeds], jnp.int32)
+    workdir.save(100, state._replace(params=stacked, step=steps))
+    return workdir
+
+
+def stopped(weights):
+    return weights, 50
+
+
+def empty(weights):
+    return jax.tree.map(jnp.zeros_like, weights), 100
+
+
+def broken(weights):
+    return weights | {"W_in": weights["W_in"].at[0, 0].set(jnp.nan)}, 100
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("summarize") / "run"
+    make_run(path, (stopped, empty, broken))
+    result = command("summarize", f"--workdir={path}")
+    assert result.returncode == 0, result.stderr
+    return path, json.loads((path / "summary.json").read_text()), result.stdout
+
+
+def assert_agree(found, expected, where="row"):
+    """All that both hold is the same."""
+    if isinstance(expected, dict):
+        for name in found.keys() & expected.keys():
+            assert_agree(found[name], expected[name], f"{where}.{name}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for i, (x, y) in enumerate(zip(found, expected, strict=True)):
+            assert_agree(x, y, f"{where}[{i}]")
+    elif expected is None or isinstance(expected, bool | str):
+        assert found == expected, where
+    else:
+        assert found == pytest.approx(expected, **AGREE), where
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_rows_agree_with_the_analysis_of_one_seed(run, index):
+    path, report, _ = run
+    row = report["seeds"][index]
+    workdir = Workdir.open(path)
+    _, state = workdir.restore(train.state_like(workdir.config))
+    weights = {name: x[index] for name, x in state.params.items()}
+    exact = {name: jnp.asarray(x, jnp.float64) for name, x in weights.items()}
+    reading = summary.read(circuit.fold(exact, workdir.config.model))
+    # As experiments.analyze puts analysis.json together.
+    expected, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
+    for frequency, bound in zip(expected["frequencies"], proven["frequencies"], strict=True):
+        frequency["bounds"] = bound
+    expected |= {"logit_bound": proven["logit_bound"]}
+    assert row.keys() >= expected.keys()
+    assert row["frequencies"][0].keys() == expected["frequencies"][0].keys()
+    assert row["frequencies"][0]["bounds"].keys() >= {"sweep_upper", "sweep_lower", "total", "moments"}
+    assert_agree(row, expected)
+    assert row["params_sha256"] == sha256_of_params(weights)
+    assert row["n_wrong"] == round((1 - expected["accuracy"]) * 23**2)
+    assert row["logit_scale"] == pytest.approx(float(jnp.sqrt((reading.logits**2).mean())))
+    assert row["proven_accuracy"] <= row["accuracy"]
+
+
+def test_a_bad_seed_is_named_and_breaks_no_other(run):
+    path, report, printed = run
+    assert report["checkpoint"]["step"] == 100
+    rows = report["seeds"]
+    assert [row["seed"] for row in rows] == [0, 1, 2, 3, 4]
+    reasons = ["not finite: stopped at step 50, before 100"]
+    assert rows[2] == {"seed": 2, "step": 50, "verdict": "failed", "reasons": reasons}
+    assert rows[3]["frequencies"] == []
+    assert rows[3]["reasons"] == ["accuracy 0: 529 inputs wrong", "no key frequency"]
+    reasons = ["not finite: the weights hold NaN or infinity"]
+    assert rows[4] == {"seed": 4, "step": 100, "verdict": "failed", "reasons": reasons}
+    assert {"k": 5, "times": 2, "is_key": 10} in rows[1]["relations"]
+    assert report["counts"]["seeds"] == 5
+    assert sum(report["counts"][name] for name in ("clean", "muddy", "failed")) == 5
+    assert "seed 2: failed: not finite: stopped at step 50, before 100" in printed
+    assert (path / "summary.md").read_text().strip() in printed
+    for name in ("distributions", "keys"):
+        for suffix in ("png", "svg"):
+            assert (path / "figures" / f"{name}.{suffix}").stat().st_size > 5_000
+
+
+def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
+    sweep = tmp_path / "sweep"
+    listed = []
+    for d, fraction in ((48, 0.4), (48, 0.8)):
+        name = f"d_mlp={d},train_fraction={fraction}"
+        shutil.copytree(run[0] / "checkpoints", sweep / "cells" / name / "checkpoints")
+        shutil.copy(run[0] / "config.json", sweep / "cells" / name)
+        listed.append({"name": name, "values": {"d_mlp": d, "train_fraction": fraction}})
+    listed.append({"name": "later", "values": {"d_mlp": 64, "train_fraction": 0.4}})
+    for cell in listed:
+        cell["workdir"] = f"cells/{cell['name']}"
+    record = {"schema_version": 1, "fields": ["d_mlp", "train_fraction"], "cells": listed}
+    (sweep / "sweep.json").write_text(json.dumps(record))
+    # The summary of one cell is there already, with a mark; that of the other is of another step.
+    kept = sweep / listed[0]["workdir"] / "summary.json"
+    kept.write_text(json.dumps(run[1] | {"mark": True}))
+    other = sweep / listed[1]["workdir"] / "summary.json"
+    other.write_text(json.dumps(run[1] | {"checkpoint": {"step": 1}}))
+    result = command("summarize", f"--workdir={sweep}", "--steps=100")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(kept.read_text())["mark"]
+    assert json.loads(other.read_text()) == run[1]
+    report = json.loads((sweep / "summary.json").read_text())
+    assert report["unfinished"] == ["later"]
+    assert "- later" in result.stdout
+    assert [len(cell["steps"]) for cell in report["cells"]] == [1, 1]
+    assert [line["field"] for line in report["lines"]] == ["train_fraction"]
+    assert (sweep / "figures" / "map.png").stat().st_size > 5_000
+    assert np.isfinite(report["all_seeds"]["distributions"]["r2_full"]["all"]["median"])
+
+
+def test_refusals(run):
+    result = command("summarize", f"--workdir={run[0]}", "--steps=100")
+    assert result.returncode != 0
+    assert "--steps is for a sweep" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "no sweep of schema version 1, got None"),
+        ("[1", "no sweep of schema version 1, got None"),
+        ('{"schema_version": 1, "fields": ["p"]}', "must hold the lists fields and cells"),
+        ('{"schema_version": 1, "fields": [], "cells": [{}]}', "needs name, values and workdir"),
+        (
+            '{"schema_version": 1, "fields": ["p"], "cells": [{"name": "c", "values": {}, "workdir": "c"}]}',
+            r"cell c of .* has no value for each of p",
+        ),
+    ],
+)
+def test_what_is_no_sweep_is_refused(tmp_path, text, message):
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        sweep_files.read_cells(tmp_path)
