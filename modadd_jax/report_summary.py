@@ -23,6 +23,9 @@ WORDS = {
     "max_phase_std": "largest phase std (rad)",
     "r2_primary": "closed form, cos x: R2",
     "r2_full": "closed form, + gamma + t0: R2",
+    "mirrored": "mirrored share of the logits",
+    "bias": "share that depends on c alone",
+    "swapped": "swapped share",
     "logit_scale": "logit scale (rms)",
     "logit_bound": "logit bound, form full",
     "proven_accuracy": "accuracy proven by stage 1",
@@ -177,7 +180,8 @@ def settings_text(values: Mapping[str, Any]) -> str:
 def _cell_table(record: Mapping[str, Any]) -> str:
     fields = record["fields"]
     medians = ("n_keys", "doubles", "min_gamma", "max_m4", "logit_scale", "max_quadrature_error", "r2_full")
-    short = ["keys", "(k,2k)", "gamma", "|M_4|", "scale", "error", "R2 full"]
+    medians += ("mirrored", "bias", "swapped")
+    short = ["keys", "(k,2k)", "gamma", "|M_4|", "scale", "error", "R2 full", "mirrored", "bias", "swapped"]
     header = [*fields, "step", "clean", "muddy", "failed", "share clean (95 %)", *short]
     lines = []
     for cell in record["cells"]:

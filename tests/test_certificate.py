@@ -138,6 +138,7 @@ def test_no_perturbed_circuit_is_overestimated():
 
     bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
     assert np.isfinite(bound).all()  # the events did fit
+    assert (linear.stage1_bound(made, hints, 3) == -np.inf).all()  # and here they do not
     a, b = np.arange(P)[:, None], np.arange(P)[None, :]
     worst = np.full((1000, P), np.inf)
     for d in range(P):

@@ -63,7 +63,12 @@ def row_of(verdict="clean", seed=0, stds=(0.01, 0.02), **changes):
     keys = [{"k": k, "phase_circular_std": std} | own for k, std in zip((3, 6, 1), stds, strict=False)]
     row = {"seed": seed, "step": 100, "finite": True, "accuracy": 1.0, "n_wrong": 0, "cross_entropy": 1e-7}
     row |= {"frequencies": keys, "closed_form": {"r2_full": 0.999, "r2_primary": 0.8}, "min_margin": 3.0}
-    row |= {"logit_scale": 20.0, "logit_bound": {"total": 7.0}, "proven_accuracy": 1.0}
+    row |= {
+        "terms": {"mirrored": 0.01, "bias": 0.01, "swapped": 0.01},
+        "logit_scale": 20.0,
+        "logit_bound": {"total": 7.0},
+        "proven_accuracy": 1.0,
+    }
     row |= {"relations": [{"k": 3, "times": 2, "is_key": 6}], "verdict": verdict, "reasons": []}
     return row | changes
 

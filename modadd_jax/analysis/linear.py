@@ -154,12 +154,13 @@ def exact_inputs(circuit: Circuit, a: jax.Array, b: jax.Array) -> jax.Array:
 def stage1_bound(circuit: Circuit, hints: Hints, capacity: int) -> jax.Array:
     """Lower bounds [p (d)] of the margins of all inputs with a - b = d, by stage 1 alone.
 
-    Pure and unbatched, with static shapes: for vmap over circuits. NaN where the events do not fit in
-    `capacity` (m p^2 always fits).
+    Pure and unbatched, with static shapes: for vmap over circuits. -inf where the events do not fit in
+    `capacity` (m p^2 always fits): sums that miss events are NaN, which a minimum need not pass on.
     """
-    read = readout(circuit, hints)
-    known = known_sums(circuit, hints, sides(circuit, hints, False), read.basis, capacity)
-    return stage1(circuit, hints, read, known, False).lower[:, 1:].min(axis=1)
+    read, found = readout(circuit, hints), sides(circuit, hints, False)
+    fit = jnp.stack([side.n_events for side in found]).max() <= capacity
+    known = known_sums(circuit, hints, found, read.basis, capacity)
+    return jnp.where(fit, stage1(circuit, hints, read, known, False).lower[:, 1:].min(axis=1), -jnp.inf)
 
 
 _sides = jax.jit(sides, static_argnums=2)

@@ -19,6 +19,7 @@ from modadd_jax.analysis import bounds, closed_form, linear, logit_bound, moment
 from modadd_jax.analysis.margins import Hints
 from modadd_jax.analysis.reading import Neurons, key_frequencies, read_neurons
 from modadd_jax.analysis.summary import QuadratureError, read_frequency
+from modadd_jax.analysis.terms import Terms, term_shares
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.losses import log1p_cross_entropy, margin
 
@@ -58,6 +59,7 @@ class Seed(NamedTuple):
     cross_entropy: jax.Array  # () nats, mean over all inputs
     min_margin: jax.Array  # () logits
     logit_scale: jax.Array  # () root mean square of the class-centred logits
+    terms: Terms  # () each, shares of the logit variance
     variance_explained: dict[str, jax.Array]  # () each, as in analysis.json
     n_keys: jax.Array  # () int, key frequencies that the circuit has: rows of `frequencies` that count
     frequencies: FrequencyNumbers  # [F] each field, heaviest first
@@ -117,10 +119,7 @@ def proven_share(circuit: Circuit, neurons: Neurons, k: jax.Array) -> jax.Array:
     p, m = circuit.u.shape
     group = jnp.argmax(neurons.k[:, None] == k[None, :], axis=1)  # 0 for neurons of no key
     hints = Hints(k, group, jnp.zeros((0, p), circuit.u.dtype))
-    # What comes of events that do not fit is NaN, and a minimum of NaN is infinite on some backends.
-    fits = jnp.stack([x.n_events for x in linear.sides(circuit, hints, False)]).max() <= EVENTS * p * m
-    lower = linear.stage1_bound(circuit, hints, EVENTS * p * m)  # [p (d)]
-    return (fits & (lower > 0)).mean(dtype=circuit.u.dtype)
+    return (linear.stage1_bound(circuit, hints, EVENTS * p * m) > 0).mean(dtype=circuit.u.dtype)
 
 
 def read_seed(circuit: Circuit, max_keys: int) -> Seed:
@@ -136,7 +135,8 @@ def read_seed(circuit: Circuit, max_keys: int) -> Seed:
         would be missing from the closed forms and bounds.
     """
     p = circuit.u.shape[0]
-    neurons, logits = read_neurons(circuit), closed_form.aligned(all_logits(circuit))
+    neurons, by_class = read_neurons(circuit), all_logits(circuit)
+    logits = closed_form.aligned(by_class)
     keys = key_frequencies(neurons, p, max_keys=max_keys)
     k = jnp.where(keys.is_key, keys.k, 0)
 
@@ -160,6 +160,7 @@ def read_seed(circuit: Circuit, max_keys: int) -> Seed:
         cross_entropy=log1p_cross_entropy(logits, right).mean(),
         min_margin=margins.min(),
         logit_scale=jnp.sqrt(jnp.square(logits).mean()),
+        terms=term_shares(by_class, jnp.zeros((p - 1) // 2, bool).at[keys.k - 1].max(keys.is_key)),
         variance_explained=_variance_explained(neurons),
         n_keys=keys.is_key.sum(),
         frequencies=frequencies,
