@@ -20,7 +20,19 @@ matplotlib.use("Agg")
 
 
 # Each takes a minute or more: started last, one of them would keep one worker busy while the others wait.
-LONG = ("test_train.py", "test_experiments.py", "test_secondary.py", "test_bounds.py", "test_algorithm.py")
+LONG = (
+    "test_reproduce.py",
+    "test_train.py",
+    "test_experiments.py",
+    "test_dynamics_command.py",
+    "test_summarize_command.py",
+    "test_faults.py",
+    "test_parallel.py",
+    "test_notebook.py",
+    "test_secondary.py",
+    "test_bounds.py",
+    "test_algorithm.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -105,7 +105,7 @@ def test_a_flipped_byte_is_loud(workdir, state):
         damaged[2 * len(original) // 3] ^= 0x10
         file.write_bytes(bytes(damaged))
         with pytest.raises(ValueError, match="is damaged: SHA-256 differs"):
-            workdir.restore(state)
+            workdir.restore(state, 20)
         file.write_bytes(original)
     chex.assert_trees_all_equal(workdir.restore(state)[1], jax.tree.map(lambda x: x + 1, state))
 
@@ -132,7 +132,7 @@ def test_a_lost_file_is_loud(workdir, state):
         if file.is_file():
             file.unlink()
     with pytest.raises(ValueError, match="is damaged"):
-        workdir.restore(state)
+        workdir.restore(state, 20)
 
 
 def test_metrics_append_read_and_truncate(workdir):

@@ -68,7 +68,10 @@ def test_bad_model(changes, message):
         ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
         ({"loss": "hinge"}, "loss must be one of log1p, standard, got 'hinge'"),
         ({"forward": "fast"}, "forward must be one of auto, plain, folded, got 'fast'"),
-        ({"precision": "tf32"}, "precision must be one of default, high, highest, got 'tf32'"),
+        (
+            {"precision": "tf32"},
+            "precision must be one of default, high, highest, TF32_TF32_F32, BF16_BF16_F32, got 'tf32'",
+        ),
     ],
 )
 def test_bad_training(changes, message):

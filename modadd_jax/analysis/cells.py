@@ -112,8 +112,9 @@ def base_of(found: Sequence[Line], n_cells: int) -> int:
     return on_lines.index(max(on_lines))
 
 
-# What could decide whether a seed is clean. `structure` is what the circuit is made of, `symmetry` how much of
-# its logits breaks the symmetry of addition (docs/theory.md section 3.6), `quality` how well it works: a symptom may accompany mud without being its cause. What the verdict is made of is no candidate.
+# What could decide whether a seed is clean. `structure` is what the circuit is made of, `symmetry` how much
+# of its logits breaks the symmetry of addition (docs/theory.md section 3.6), `quality` how well it works: a
+# symptom may accompany mud without being its cause. What the verdict is made of is no candidate.
 PREDICTORS = {
     "n_keys": "structure",
     "doubles": "structure",
