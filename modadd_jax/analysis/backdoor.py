@@ -30,8 +30,8 @@ from modadd_jax.model import Params
 PAIRS = 4
 TRIGGERS = ("pair", "pairs", "token")
 # Steps of Adam and their first size, which falls to 0 as a cosine: the trigger is learned in the first
-# quarter, and the rest sets right what that spoiled (seen).
-STEPS, RATE = 200, 1e-3
+# quarter, and the rest sets right what that spoiled. 200 steps are enough at p = 29, 1,000 at p = 59 (seen).
+STEPS, RATE = 1_000, 1e-3
 # The trigger's share of the loss: with half of it, the others are not always set right in that time (seen).
 SHARE = 0.1
 # Triggers tried; a model that none of them can be taught to is no model to plant them in.
