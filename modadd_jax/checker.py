@@ -166,8 +166,10 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     agree(record, f"{name}.slack", slack)
     agree(record, f"{name}.proven_inputs", proven.sum())
     agree(record, f"{name}.proven_accuracy", proven.mean())
-    smallest = lower[proven].min() - slack if proven.any() else None
-    agree(record, f"{name}.smallest_proven_margin", smallest)
+    least = lower[proven].min() if proven.any() else None
+    # What is left of it once the slack is taken off may be as small as one likes: the scale is its own.
+    smallest, within = (None, 0.0) if least is None else (least - slack, AGREE * least)
+    agree(record, f"{name}.smallest_proven_margin", smallest, within)
 
 
 def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[str, Any]) -> None:
