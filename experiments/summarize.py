@@ -25,7 +25,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from experiments.sweep_files import SWEEP_FILE, SweepCell, is_sweep, read_cells, read_json
+from experiments.sweep_files import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
 from modadd_jax import circuit, train
 from modadd_jax.analysis import cells, population, verdicts
 from modadd_jax.checkpoint import Workdir, sha256_of_params, write_atomically
@@ -159,7 +159,7 @@ def _wanted_steps() -> set[int] | None:
         raise ValueError(f"steps must be whole numbers with commas between, got {_STEPS.value}") from error
 
 
-def _steps_of(cell: SweepCell, wanted: set[int] | None) -> list[int]:
+def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
     circuit.check_separable(cell.workdir.config.model)
     saved = cell.workdir.steps()
     steps = [step for step in saved if step > 0 and (wanted is None or step in wanted)]
@@ -169,7 +169,8 @@ def _steps_of(cell: SweepCell, wanted: set[int] | None) -> list[int]:
 
 
 def summarize_sweep(path: Path, out: Path) -> None:
-    fields, finished, unfinished = read_cells(path)
+    sweep = read_sweep(path)
+    finished, unfinished = finished_cells(path, sweep)
     wanted = _wanted_steps()
     plan = [(cell, _steps_of(cell, wanted)) for cell in finished]
     if not plan:
@@ -186,7 +187,7 @@ def summarize_sweep(path: Path, out: Path) -> None:
                 rows[step] = summary_of(cell.workdir, step, own, bar, keep=True)["seeds"]
             found.append(cells.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
-    record = {"schema_version": SCHEMA_VERSION, "unfinished": unfinished} | cells.map_of(found, fields)
+    record = {"schema_version": SCHEMA_VERSION, "unfinished": unfinished} | cells.map_of(found, sweep.fields)
     text = map_text(record, found)
     write_atomically(loading.made(out) / SUMMARY_FILE, json.dumps(record, indent=1) + "\n")
     write_atomically(out / "summary.md", text + "\n")

@@ -14,18 +14,24 @@ end, and the others are trained.
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 
 from absl import flags
 
 from experiments import cli, distributed, training
+from experiments.sweep_files import (
+    SWEEP_FILE,
+    Sweep,
+    cell_name,
+    is_sweep,
+    place_of,
+    read_sweep,
+    values_of,
+    write_sweep,
+)
 from modadd_jax import parallel, train
-from modadd_jax.checkpoint import write_atomically
 from modadd_jax.config import Config, ModelConfig, TrainConfig
 
-SCHEMA_VERSION = 1
-SWEEP_FILE = "sweep.json"
 SAME_IN_ALL = ("seed", "num_seeds")
 
 cli.define_config_flags()
@@ -69,68 +75,40 @@ def fields_of(changes: list[dict[str, object]]) -> list[str]:
     return sorted({name for change in changes for name in change}, key=order.index)
 
 
-def values_of(config: Config, fields: list[str]) -> dict[str, object]:
-    flat = dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
-    return {name: flat[name] for name in fields}
-
-
-def cell_name(config: Config, fields: list[str]) -> str:
-    values = values_of(config, fields)
-    return ",".join(f"{k}={v:.12g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
-
-
-def read_sweep(root: Path) -> tuple[Config, list[str], list[Config]] | None:
-    """(base, fields, cells) of the sweep that the directory holds; None where it holds nothing.
-
-    Raises ValueError where it holds something else.
-    """
+def sweep_there(root: Path) -> Sweep | None:
+    """The sweep that the directory holds; None where it is empty. Raises ValueError for anything else."""
     if root.exists() and not root.is_dir():
         raise ValueError(f"workdir {root} is a file")
-    file = root / SWEEP_FILE
-    if not file.exists():
-        if root.exists() and any(root.iterdir()):
-            raise ValueError(f"workdir {root} holds files but no {SWEEP_FILE}: choose an empty one")
-        return None
-    try:
-        record = json.loads(file.read_text())
-        base, cells = Config.from_dict(record["base"]), record["cells"]
-        return base, record["fields"], [base.replace(**cell["values"]) for cell in cells]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no sweep: {error!r}") from error
+    if is_sweep(root):
+        return read_sweep(root)
+    if root.exists() and any(root.iterdir()):
+        raise ValueError(f"workdir {root} holds files but no {SWEEP_FILE}: choose an empty one")
+    return None
 
 
-def planned(root: Path, base: Config, grids: list[str]) -> dict:
-    """The content of sweep.json: the cells that are there already, then those that the grids add.
+def planned(root: Path, base: Config, grids: list[str]) -> Sweep:
+    """The cells that are there already, then those that the grids add.
 
     Raises ValueError for a bad grid, or where the directory holds a sweep that differs in more.
     """
     changes = [cell for text in grids for cell in parse_grid(text)]
-    fields, cells = fields_of(changes), []
-    before = read_sweep(root)
-    if before is not None:
-        was, fields, cells = before
-        others = [name for name in fields_of(changes) if name not in fields]
-        if others:
-            raise ValueError(
-                f"workdir {root} holds a sweep over {', '.join(fields)}: a grid over {', '.join(others)} "
-                "needs a workdir of its own"
-            )
-        # What a grid varies may stand anywhere in the base.
-        differing = was.differing_fields(base.replace(**values_of(was, fields)))
-        if differing:
-            name, (there, now) = next(iter(differing.items()))
-            raise ValueError(f"workdir {root} holds a sweep with {name} = {there}, not {now}")
-        base = was
-    named = {cell_name(c, fields): c for c in [*cells, *(base.replace(**change) for change in changes)]}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "base": base.to_dict(),
-        "fields": fields,
-        "cells": [
-            {"name": name, "values": values_of(config, fields), "workdir": f"cells/{name}"}
-            for name, config in named.items()
-        ],
-    }
+    there = sweep_there(root)
+    if there is None:
+        there = Sweep(base, fields_of(changes), {})
+    fields = there.fields
+    others = [name for name in fields_of(changes) if name not in fields]
+    if others:
+        raise ValueError(
+            f"workdir {root} holds a sweep over {', '.join(fields)}: a grid over {', '.join(others)} "
+            "needs a workdir of its own"
+        )
+    # What a grid varies may stand anywhere in the base.
+    differing = there.base.differing_fields(base.replace(**values_of(there.base, fields)))
+    if differing:
+        name, (was, now) = next(iter(differing.items()))
+        raise ValueError(f"workdir {root} holds a sweep with {name} = {was}, not {now}")
+    added = [there.base.replace(**change) for change in changes]
+    return there._replace(cells=there.cells | {cell_name(config, fields): config for config in added})
 
 
 def batches(cells: dict[str, Config], wave_size: int | None) -> list[list[str]]:
@@ -159,19 +137,17 @@ def main() -> None:
     if not _GRID.value:
         raise ValueError('--grid is needed, as in --grid "train_fraction=0.4,0.8 weight_decay=0.5,1"')
     root, base = Path(_WORKDIR.value), cli.config_from_flags()
-    record = planned(root, base, _GRID.value)
-    base = Config.from_dict(record["base"])
-    cells = {cell["name"]: base.replace(**cell["values"]) for cell in record["cells"]}
+    sweep = planned(root, base, _GRID.value)
     distributed.join()
     if parallel.is_first():
         root.mkdir(parents=True, exist_ok=True)
-        write_atomically(root / SWEEP_FILE, json.dumps(record, indent=2) + "\n")
+        write_sweep(root, sweep)
     failures = []
-    plan = batches(cells, flags.FLAGS.wave_size)
+    plan = batches(sweep.cells, flags.FLAGS.wave_size)
     for number, batch in enumerate(plan, 1):
         if parallel.is_first():
             print(f"[{number}/{len(plan)}] {'; '.join(batch)}", flush=True)
-        runs = [training.Run(cells[name], root / "cells" / name) for name in batch]
+        runs = [training.Run(sweep.cells[name], root / place_of(name)) for name in batch]
         try:
             training.run_together(runs, flags.FLAGS.wave_size, flags.FLAGS.resume)
         except ValueError as error:

@@ -1,22 +1,48 @@
-"""Reading what experiments.sweep leaves on disk, for the commands that look at whole sweeps."""
+"""sweep.json: the cells of a sweep with all their settings, and which of them are trained to their end."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from modadd_jax.checkpoint import CONFIG_FILE, Workdir
+from modadd_jax.checkpoint import CONFIG_FILE, Workdir, write_atomically
+from modadd_jax.config import Config
 
 SCHEMA_VERSION = 1
 SWEEP_FILE = "sweep.json"
 
 
-class SweepCell(NamedTuple):
-    """One cell of a sweep that was trained to its end."""
+class Sweep(NamedTuple):
+    """What sweep.json says."""
+
+    base: Config
+    fields: list[str]  # of the config, that the cells change
+    cells: dict[str, Config]  # by name
+
+
+class Finished(NamedTuple):
+    """A cell that was trained to its end."""
 
     name: str
     values: dict[str, Any]  # field -> value, of the sweep's fields
     place: str  # of its workdir, from the sweep's directory
     workdir: Workdir
+
+
+def values_of(config: Config, fields: list[str]) -> dict[str, Any]:
+    flat = dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
+    return {name: flat[name] for name in fields}
+
+
+def cell_name(config: Config, fields: list[str]) -> str:
+    """The name of a cell, from its values; numbers with 12 digits."""
+    values = values_of(config, fields)
+    return ",".join(f"{k}={v:.12g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+
+
+def place_of(name: str) -> str:
+    """Of a cell's workdir, from the sweep's directory."""
+    return f"cells/{name}"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -28,34 +54,49 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def is_sweep(path: Path) -> bool:
-    return (path / SWEEP_FILE).exists()
+def is_sweep(root: Path) -> bool:
+    return (root / SWEEP_FILE).exists()
 
 
-def read_cells(path: Path) -> tuple[list[str], list[SweepCell], list[str]]:
-    """(fields, cells trained to their end, names of the others) of the sweep in a directory.
-
-    Raises ValueError where sweep.json is none of this version.
-    """
-    file = path / SWEEP_FILE
+def read_sweep(root: Path) -> Sweep:
+    """The sweep that a directory holds. Raises ValueError where its sweep.json is none of this version."""
+    file = root / SWEEP_FILE
     record = read_json(file)
     version = None if record is None else record.get("schema_version")
     if version != SCHEMA_VERSION:
         raise ValueError(f"{file} is no sweep of schema version {SCHEMA_VERSION}, got {version!r}")
-    fields, listed = record.get("fields"), record.get("cells")
-    if not isinstance(fields, list) or not isinstance(listed, list):
-        raise ValueError(f"{file} must hold the lists fields and cells")
+    try:
+        base, fields = Config.from_dict(record["base"]), record["fields"]
+        cells = [
+            base.replace(**{field: cell["values"][field] for field in fields}) for cell in record["cells"]
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is no sweep: {error!r}") from error
+    return Sweep(base, fields, {cell_name(config, fields): config for config in cells})
+
+
+def write_sweep(root: Path, sweep: Sweep) -> None:
+    cells = [
+        {"name": name, "values": values_of(config, sweep.fields), "workdir": place_of(name)}
+        for name, config in sweep.cells.items()
+    ]
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "base": sweep.base.to_dict(),
+        "fields": sweep.fields,
+        "cells": cells,
+    }
+    write_atomically(root / SWEEP_FILE, json.dumps(record, indent=2) + "\n")
+
+
+def finished_cells(root: Path, sweep: Sweep) -> tuple[list[Finished], list[str]]:
+    """(cells trained to their end, names of the others). Raises ValueError for a broken workdir."""
     finished, others = [], []
-    for cell in listed:
-        if not isinstance(cell, dict) or not {"name", "values", "workdir"} <= cell.keys():
-            raise ValueError(f"a cell of {file} needs name, values and workdir, got {cell!r}")
-        if not set(fields) <= cell["values"].keys():
-            raise ValueError(f"cell {cell['name']} of {file} has no value for each of {', '.join(fields)}")
-        directory = path / cell["workdir"]
+    for name, config in sweep.cells.items():
+        directory = root / place_of(name)
         workdir = Workdir.open(directory) if (directory / CONFIG_FILE).exists() else None
         if workdir is None or workdir.config.train.num_steps not in workdir.steps():
-            others.append(cell["name"])
+            others.append(name)
         else:
-            values = {field: cell["values"][field] for field in fields}
-            finished.append(SweepCell(cell["name"], values, cell["workdir"], workdir))
-    return fields, finished, others
+            finished.append(Finished(name, values_of(config, sweep.fields), place_of(name), workdir))
+    return finished, others

@@ -22,7 +22,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading, training
-from experiments.sweep_files import is_sweep, read_cells
+from experiments.sweep_files import finished_cells, is_sweep, read_sweep
 from modadd_jax import circuit, train
 from modadd_jax.analysis import population, width
 from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD
@@ -36,7 +36,11 @@ from modadd_jax.report_width import width_text
 SCHEMA_VERSION = 1
 EXAMPLES = 4  # rules drawn as rectangles
 
-_WORKDIRS = flags.DEFINE_list("workdirs", None, "Trained runs, or sweeps, of any number of seeds each.")
+_WORKDIRS = flags.DEFINE_list(
+    "workdirs",
+    None,
+    "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
+)
 _D_MLP = flags.DEFINE_list(
     "d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs."
 )
@@ -173,8 +177,10 @@ def workdirs(out: Path) -> list[Workdir]:
     if _WORKDIRS.value:
         found = []
         for path in map(Path, _WORKDIRS.value):
-            is_many = is_sweep(path)
-            found += [cell.workdir for cell in read_cells(path)[1]] if is_many else [Workdir.open(path)]
+            if is_sweep(path):
+                found += [cell.workdir for cell in finished_cells(path, read_sweep(path))[0]]
+            else:
+                found.append(Workdir.open(path))
         for workdir in found:
             circuit.check_separable(workdir.config.model)
         return found

@@ -1,6 +1,8 @@
 """Strict numerics for every test: float64 on, silent rank promotion an error."""
 
 import os
+import subprocess
+import sys
 import tempfile
 
 # Most of a test's time is compilation. All workers, and the commands that tests run, share what they
@@ -9,12 +11,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     CACHE = tempfile.TemporaryDirectory()
     os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PLATFORMS"] = "cpu"  # bit-for-bit tests are about the CPU
 
 import jax
 import matplotlib
 import pytest
 
-jax.config.update("jax_platforms", "cpu")  # bit-for-bit tests are about the CPU
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
@@ -28,6 +30,7 @@ LONG = (
     "test_summarize_command.py",
     "test_faults.py",
     "test_parallel.py",
+    "test_as_users_run.py",
     "test_notebook.py",
     "test_secondary.py",
     "test_bounds.py",
@@ -35,10 +38,36 @@ LONG = (
 )
 
 
-def pytest_collection_modifyitems(items):
-    """Files that take long come first, the longest before all; the order is otherwise that of collection."""
+def pytest_collection_modifyitems(config, items):
+    """Files that take long come first, the longest before all; the order is otherwise that of collection.
+
+    Tests marked as_users_run are left to the process that test_as_users_run.py starts for them.
+    """
     order = {name: place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+    if os.environ["XLA_FLAGS"]:
+        left = [item for item in items if item.get_closest_marker("as_users_run")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+# Machine code that is compiled six times as fast and runs slower, which at the sizes of tests does not show.
+FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+
+def pytest_configure(config):
+    """Sets FAST_TO_COMPILE, for the workers and commands too. With XLA_FLAGS= all tests are as users run.
+
+    A release of XLA that has no such flag ends the process, so another process tries first.
+    """
+    config.addinivalue_line(
+        "markers", "as_users_run: compares bits of programs that are compiled as a user's are"
+    )
+    if "XLA_FLAGS" not in os.environ:
+        trial = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
+        env = os.environ | {"XLA_FLAGS": FAST_TO_COMPILE, "JAX_PLATFORMS": "cpu"}
+        known = subprocess.run(trial, env=env, capture_output=True, check=False).returncode == 0
+        os.environ["XLA_FLAGS"] = FAST_TO_COMPILE if known else ""
 
 
 @pytest.fixture(autouse=True)

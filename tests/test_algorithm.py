@@ -15,7 +15,7 @@ from modadd_jax.config import ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.figures import algorithm as figures
 from modadd_jax.report_algorithm import algorithm_text, attention_rate_text
-from tests.test_experiments import TINY, command, snapshot
+from tests.commands import TINY, command, snapshot
 
 # Sums of some hundred float64 products of order one.
 RTOL = 1e-11

@@ -12,9 +12,9 @@ from modadd_jax.analysis import anomaly, margins
 from modadd_jax.analysis.certificate import prove
 from modadd_jax.figures import certificate as figures
 from modadd_jax.report_anomaly import anomaly_text, area, areas, pair_area
+from tests.commands import command
 from tests.test_certificate import TOLERANCE, K, P, pizza, true_margins
 from tests.test_certify_command import run  # noqa: F401  a fixture
-from tests.test_experiments import command
 
 
 def circuit():

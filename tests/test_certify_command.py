@@ -11,8 +11,8 @@ from modadd_jax import train
 from modadd_jax.checkpoint import Workdir, sha256_of_params
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import params_of
+from tests.commands import command
 from tests.test_certificate import P, pizza
-from tests.test_experiments import command
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.training import evaluated_steps, saved_steps, stops
 from modadd_jax.config import Config
-from tests.test_experiments import command
+from tests.commands import command
 
 TINY = "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=6 --checkpoint_every=12"
 

@@ -6,9 +6,9 @@ from matplotlib.text import Text
 
 from modadd_jax.figures import certificate as figures
 from modadd_jax.report_frontier import frontier, frontier_text, model_of, points
+from tests.commands import command
 from tests.test_certificate import P
 from tests.test_certify_command import run  # noqa: F401  a fixture
-from tests.test_experiments import command
 
 
 def record(strategy, stages, accuracy, **steps):

@@ -12,7 +12,7 @@ from modadd_jax import tables
 from modadd_jax.checkpoint import Workdir, sha256_of_params
 from modadd_jax.html import assemble, cite
 from modadd_jax.train import state_like
-from tests.test_experiments import CPU, ROOT, TINY, command
+from tests.commands import ROOT, TINY, command
 
 STAGES = ["analysis", "bounds", "secondary", "algorithm", "certificate", "check", "dynamics", "summary"]
 TABLES = {"phases", "variance", "bounds", "logit_bound", "secondary", "ablations", "certificate", "isolation"}
@@ -135,7 +135,6 @@ def test_a_stage_that_fails_is_named_and_a_spoiled_result_is_made_again(made, tm
         capture_output=True,
         text=True,
         check=False,
-        env=CPU,
     )
     assert done.returncode == 1, done.stderr
     assert "No module named experiments.nowhere" in done.stdout

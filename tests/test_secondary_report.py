@@ -11,7 +11,7 @@ from modadd_jax.analysis import secondary, summary
 from modadd_jax.constructed import circuit_of
 from modadd_jax.figures import secondary as figures
 from modadd_jax.report_secondary import edit_name, secondary_record, secondary_text
-from tests.test_experiments import TINY, command
+from tests.commands import TINY, command
 from tests.test_secondary import CIRCUITS, P, group, slow_logits, study
 
 

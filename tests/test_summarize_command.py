@@ -13,10 +13,11 @@ from modadd_jax import circuit, train
 from modadd_jax.analysis import bounds, summary
 from modadd_jax.checkpoint import Workdir, sha256_of_params
 from modadd_jax.config import Config
+from tests.commands import command
 from tests.problems import PROBLEMS, params
 from tests.problems import config as model_config
-from tests.test_experiments import command
 
+BASE = json.dumps(Config().to_dict())
 # The same numbers by the same formulas in float64, compiled into another program; moments of even nodes and
 # what is missing to R^2 = 1 are rounding themselves, hence the absolute part.
 AGREE = {"rel": 1e-8, "abs": 1e-9}
@@ -130,23 +131,23 @@ def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
         shutil.copytree(run[0] / "checkpoints", sweep / "cells" / name / "checkpoints")
         shutil.copy(run[0] / "config.json", sweep / "cells" / name)
         listed.append({"name": name, "values": {"d_mlp": d, "train_fraction": fraction}})
-    listed.append({"name": "later", "values": {"d_mlp": 64, "train_fraction": 0.4}})
-    for cell in listed:
-        cell["workdir"] = f"cells/{cell['name']}"
-    record = {"schema_version": 1, "fields": ["d_mlp", "train_fraction"], "cells": listed}
-    (sweep / "sweep.json").write_text(json.dumps(record))
+    later = "d_mlp=64,train_fraction=0.4"
+    listed.append({"name": later, "values": {"d_mlp": 64, "train_fraction": 0.4}})
+    base = Config.from_dict(run[1]["config"])
+    cells = {cell["name"]: base.replace(**cell["values"]) for cell in listed}
+    sweep_files.write_sweep(sweep, sweep_files.Sweep(base, ["d_mlp", "train_fraction"], cells))
     # The summary of one cell is there already, with a mark; that of the other is of another step.
-    kept = sweep / listed[0]["workdir"] / "summary.json"
+    kept = sweep / "cells" / listed[0]["name"] / "summary.json"
     kept.write_text(json.dumps(run[1] | {"mark": True}))
-    other = sweep / listed[1]["workdir"] / "summary.json"
+    other = sweep / "cells" / listed[1]["name"] / "summary.json"
     other.write_text(json.dumps(run[1] | {"checkpoint": {"step": 1}}))
     result = command("summarize", f"--workdir={sweep}", "--steps=100")
     assert result.returncode == 0, result.stderr
     assert json.loads(kept.read_text())["mark"]
     assert json.loads(other.read_text()) == run[1]
     report = json.loads((sweep / "summary.json").read_text())
-    assert report["unfinished"] == ["later"]
-    assert "- later" in result.stdout
+    assert report["unfinished"] == [later]
+    assert f"- {later}" in result.stdout
     assert [len(cell["steps"]) for cell in report["cells"]] == [1, 1]
     assert [line["field"] for line in report["lines"]] == ["train_fraction"]
     assert (sweep / "figures" / "map.png").stat().st_size > 5_000
@@ -165,15 +166,19 @@ def test_refusals(run):
     [
         ("{}", "no sweep of schema version 1, got None"),
         ("[1", "no sweep of schema version 1, got None"),
-        ('{"schema_version": 1, "fields": ["p"]}', "must hold the lists fields and cells"),
-        ('{"schema_version": 1, "fields": [], "cells": [{}]}', "needs name, values and workdir"),
+        ('{"schema_version": 1, "fields": ["p"]}', "is no sweep: KeyError\\('base'\\)"),
         (
-            '{"schema_version": 1, "fields": ["p"], "cells": [{"name": "c", "values": {}, "workdir": "c"}]}',
-            r"cell c of .* has no value for each of p",
+            f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": [{{}}]}}',
+            "KeyError\\('values'\\)",
+        ),
+        (f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": 3}}', "not iterable"),
+        (
+            f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": [{{"values": {{"p": 4}}}}]}}',
+            "p must be odd and at least 3, got 4",
         ),
     ],
 )
 def test_what_is_no_sweep_is_refused(tmp_path, text, message):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        sweep_files.read_cells(tmp_path)
+        sweep_files.read_sweep(tmp_path)

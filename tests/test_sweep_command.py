@@ -40,18 +40,19 @@ def names(path):
 
 
 def test_grids_are_products_put_together():
-    record = sweep.planned(
+    made = sweep.planned(
         sweep.Path("/nowhere"), BASE, ["weight_decay=0.5,1 train_fraction=0.6,0.8", "d_mlp=16,32"]
     )
-    assert record["fields"] == ["d_mlp", "train_fraction", "weight_decay"]
-    assert [cell["name"] for cell in record["cells"]] == [
+    assert made.base == BASE
+    assert made.fields == ["d_mlp", "train_fraction", "weight_decay"]
+    assert list(made.cells) == [
         "d_mlp=16,train_fraction=0.6,weight_decay=0.5",
         "d_mlp=16,train_fraction=0.8,weight_decay=0.5",
         "d_mlp=16,train_fraction=0.6,weight_decay=1",
         "d_mlp=16,train_fraction=0.8,weight_decay=1",
         "d_mlp=32,train_fraction=0.8,weight_decay=1",
     ]
-    assert Config.from_dict(record["base"]) == BASE
+    assert list(made.cells.values())[-1] == BASE.replace(d_mlp=32)
 
 
 def test_a_sweep_trains_every_cell_and_skips_what_is_done(command, tmp_path):
@@ -78,6 +79,7 @@ def test_a_sweep_trains_every_cell_and_skips_what_is_done(command, tmp_path):
     assert all(f.read_bytes() == files[f] for f in files if f.name != "sweep.json")
 
 
+@pytest.mark.as_users_run
 def test_cells_in_one_program_equal_cells_one_by_one(command, tmp_path):
     """Two cells share a program; the third has a schedule of its own."""
     grids = ("weight_decay=0,5", "num_steps=10")

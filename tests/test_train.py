@@ -76,6 +76,7 @@ def test_plain_and_folded_training_end_at_the_same_model():
     chex.assert_trees_all_close(*ends, atol=2e-3)
 
 
+@pytest.mark.as_users_run
 @pytest.mark.parametrize("change", [{}, {"attention_rate": 0.5}], ids=["folded", "softmax"])
 def test_a_seed_of_a_sweep_is_that_seed_alone_bit_for_bit(change):
     """On a CPU the seeds of one program run one after the other, so not even rounding differs."""

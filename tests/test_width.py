@@ -12,8 +12,8 @@ from modadd_jax.analysis import population, width
 from modadd_jax.analysis.quadrature import Rule
 from modadd_jax.constructed import voronoi_weights
 from tests import rules
+from tests.commands import command
 from tests.problems import PROBLEMS
-from tests.test_experiments import command
 from tests.test_summarize_command import PROBLEM_SEEDS, make_run, stopped
 
 SWEEP = 0.02  # an attained error is within 2 % of the supremum
