@@ -11,12 +11,16 @@ Prints one JSON object. For each number of seeds S, in one process and interleav
 Limits: float32 GEMM rate over the operations of `limits.folded_flops`, and memory rate over the bytes of
 `limits.least_bytes`, both measured here. `fastest` names the group that won at the largest S.
 
+With --whole_steps N the largest S is trained for N steps in one program, and one seed after the other,
+compilation included in both, --repeats times in turn.
+
 With --quality_steps N each precision of --precisions trains --quality_seeds seeds for N steps, and the
 circuits are read: the effect of how products are multiplied on the circuit, not only on time.
 """
 
 import json
 import statistics
+import time
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +45,7 @@ _MOST_ALONE = flags.DEFINE_integer("most_alone", 16, "Most seeds trained one by 
 _MOST_VMAPPED = flags.DEFINE_integer(
     "most_vmapped", 64, "Most seeds vmapped at once on a CPU.", lower_bound=1
 )
+_WHOLE_STEPS = flags.DEFINE_integer("whole_steps", 0, "Steps of whole runs; 0 leaves them out.")
 _PRECISIONS = flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
 _QUALITY_STEPS = flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
 _QUALITY_SEEDS = flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
@@ -76,6 +81,23 @@ def rates_of(config: Config, groups: list[int]) -> dict[str, float]:
         for name, (call, inputs, _) in calls.items():
             times[name].append(timing.once(call, *inputs)[0])
     return {name: calls[name][2] * steps / statistics.median(times[name]) for name in calls}
+
+
+def whole_of(config: Config) -> dict[str, list[float] | float]:
+    """Seconds from nothing to the end of the config's seeds, in one program and one after the other."""
+    singles = [config.replace(seed=seed, num_seeds=1) for seed in config.train.seeds]
+    seconds = {"together": [], "one_by_one": []}
+    for _ in range(_REPEATS.value):
+        for name, configs in (("together", [config]), ("one_by_one", singles)):
+            jax.clear_caches()
+            train.forget_programs()
+            start = time.perf_counter()
+            for each in configs:
+                call, inputs = call_of(each, None, _WHOLE_STEPS.value)
+                jax.block_until_ready(call(*inputs))
+            seconds[name].append(time.perf_counter() - start)
+    ratio = statistics.median(seconds["together"]) / statistics.median(seconds["one_by_one"])
+    return {"steps": _WHOLE_STEPS.value, **seconds, "ratio": ratio}
 
 
 def quality_of(config: Config) -> dict:
@@ -130,6 +152,8 @@ def main():
         "fastest": fastest,
         "share_of_limit": last[fastest] / min(by_limit.values()) / len(jax.devices()),
     }
+    if _WHOLE_STEPS.value:
+        report["whole"] = whole_of(base.replace(num_seeds=counts[-1]))
     if _QUALITY_STEPS.value:
         trained = base.replace(num_seeds=_QUALITY_SEEDS.value)
         report["quality"] = {n: quality_of(trained.replace(precision=n)) for n in _PRECISIONS.value}

@@ -26,12 +26,12 @@ class Internals(NamedTuple):
     activations: jax.Array  # [..., m] ReLU of them
 
 
-# Standard deviations by parameter. gbmi: Gross et al., 0.8/sqrt(D) throughout.
+# Standard deviations by parameter. gbmi: Gross et al., 0.8/sqrt(D) throughout; orthogonal: the same size.
 # nanda: Nanda et al. and Zhong et al., 1/sqrt(D), the unembedding 1/sqrt(p).
 def _std(name: str, config: ModelConfig) -> float:
-    if config.init == "gbmi":
-        return 0.8 / config.d_model**0.5
-    return 1.0 / (config.p if name == "W_U" else config.d_model) ** 0.5
+    if config.init == "nanda":
+        return 1.0 / (config.p if name == "W_U" else config.d_model) ** 0.5
+    return 0.8 / config.d_model**0.5
 
 
 class Transformer(nn.Module):
@@ -78,8 +78,33 @@ def param_shapes(config: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
     return dict(jax.eval_shape(Transformer(config).init, jax.random.key(0), tokens)["params"])
 
 
+def _orthogonal(weight: jax.Array) -> jax.Array:
+    """The orthogonal factor of a normal matrix [r, c]: uniform among those with equal singular values.
+
+    They are sqrt(max(r, c)), so that the mean square of its entries is 1, as it was.
+    """
+    tall = weight if weight.shape[0] >= weight.shape[1] else weight.T
+    q, r = jnp.linalg.qr(tall)
+    q = q * jnp.sign(jnp.diag(r))[None, :]  # qr leaves the signs to the library
+    return tall.shape[0] ** 0.5 * (q if tall is weight else q.T)
+
+
+def _orthogonal_weight(name: str, weight: jax.Array) -> jax.Array:
+    """`_orthogonal` of a parameter of any rank, as a matrix from all its inputs to all its outputs."""
+    by_head = name in ("W_Q", "W_K", "W_V")  # [H, D, E]
+    weight = jnp.moveaxis(weight, 0, 1) if by_head else weight
+    inputs = weight.shape[0] * (weight.shape[1] if name == "W_O" else 1)  # W_O is [H, E, D]
+    weight = _orthogonal(weight.reshape(inputs, -1)).reshape(weight.shape)
+    return jnp.moveaxis(weight, 0, 1) if by_head else weight
+
+
 def init_params(key: jax.Array, config: ModelConfig) -> Params:
-    """Fresh float32 parameters: normal weights (see `_std`), biases zero. Consumes `key`.
+    """Fresh float32 parameters: random weights, biases zero. Consumes `key`.
+
+    gbmi and nanda draw normal weights (see `_std`). orthogonal makes every matrix of them one with equal
+    singular values (Saxe et al., arXiv 1312.6120). For p < d_model <= d_mlp the tables u = v and W_L of
+    the circuit then have orthogonal tokens of one size: every frequency, and its sine and cosine, starts
+    alike (docs/theory.md section 4.8).
 
     One draw is cut into all weights, in the order of their names: a draw for each would
     compile the generator once for each, which takes longer than a thousand training steps.
@@ -90,7 +115,10 @@ def init_params(key: jax.Array, config: ModelConfig) -> Params:
     pieces = jnp.split(jax.random.normal(key, (int(ends[-1]),), jnp.float32), ends[:-1])
     params = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
     for name, piece in zip(weights, pieces, strict=True):
-        params[name] = jnp.float32(_std(name, config)) * piece.reshape(shapes[name].shape)
+        weight = piece.reshape(shapes[name].shape)
+        if config.init == "orthogonal":
+            weight = _orthogonal_weight(name, weight)
+        params[name] = jnp.float32(_std(name, config)) * weight
     return params
 
 

@@ -17,8 +17,8 @@ from modadd_jax.checkpoint import Workdir, sha256_of_params
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import params_of
 from modadd_jax.model import init_params
+from tests.commands import ROOT, command
 from tests.test_certificate import SHAPE, WITH_BIASES, P, messy, pizza, trap, true_margins
-from tests.test_experiments import ROOT, command
 
 TOLERANCE = 1e-11  # NumPy's own rounding of margins of size 1 to 100
 # u unlike v, biases, and a skip path: both sides' events, all three stages, wrong answers.

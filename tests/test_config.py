@@ -34,7 +34,7 @@ NAN, INF = float("nan"), float("inf")
         ({"attention_scale": "nan"}, "attention_scale must be one of 1/n_ctx, 1, got 'nan'"),
         ({"eq_token": 1}, "eq_token must be bool, got 1"),
         ({"biases": "on"}, "biases must be one of off, mlp, frozen, got 'on'"),
-        ({"init": "xavier"}, "init must be one of gbmi, nanda, got 'xavier'"),
+        ({"init": "xavier"}, "init must be one of orthogonal, gbmi, nanda, got 'xavier'"),
     ],
 )
 def test_bad_model(changes, message):
@@ -251,8 +251,11 @@ def test_presets():
     assert (mainline.model.p, mainline.train.train_fraction, mainline.train.num_steps) == (113, 0.4, 25_000)
     zhong = preset("zhong").model
     assert (zhong.p, zhong.eq_token, zhong.kappa, zhong.biases) == (59, False, 1.0, "mlp")
+    gbmi = preset("gbmi")
+    assert gbmi.model.init == "gbmi"
+    assert gbmi.replace(init="orthogonal") == mainline
     assert preset("quick").model.p == 59
-    with pytest.raises(ValueError, match="unknown preset 'slow': choose one of mainline, zhong, quick"):
+    with pytest.raises(ValueError, match="unknown preset 'slow': choose one of mainline, gbmi, zhong, quick"):
         preset("slow")
     with pytest.raises(TypeError):
         PRESETS["slow"] = Config()

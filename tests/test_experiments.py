@@ -1,13 +1,11 @@
 """The commands as a user types them: what they write, what they say, and how they refuse."""
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +14,7 @@ import pytest
 
 from modadd_jax import circuit, model, train
 from modadd_jax.checkpoint import Workdir, sha256_of_params
-
-ROOT = Path(__file__).parents[1]
-CPU = os.environ | {"JAX_PLATFORMS": "cpu"}
-TINY = (
-    "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=50 --checkpoint_every=100"
-)
-
-
-def command(module, *flags, **options):
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{module}", *" ".join(flags).split()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=CPU,
-        **options,
-    )
-
-
-def snapshot(path):
-    return {str(f): f.read_bytes() for f in Path(path).rglob("*") if f.is_file()}
+from tests.commands import ROOT, TINY, command, snapshot
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +38,7 @@ def test_training_writes_config_metrics_and_checkpoints(run):
     assert f"python -m experiments.analyze --workdir {path}" in printed
 
 
+@pytest.mark.as_users_run
 def test_a_seed_of_the_run_is_that_seed_alone(run, tmp_path):
     path, _ = run
     result = command("train", TINY, "--num_steps=400 --seed=4", f"--workdir={tmp_path / 'alone'}")
@@ -94,7 +72,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(run, tmp_path, kill_at)
         f"--workdir={tmp_path / 'killed'}",
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *flags], cwd=ROOT, stdout=subprocess.DEVNULL, env=CPU
+        [sys.executable, "-m", "experiments.train", *flags], cwd=ROOT, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
     while not (tmp_path / "killed" / "checkpoints" / str(kill_at)).exists() and time.monotonic() < deadline:
@@ -199,7 +177,11 @@ REFUSED = {
     "heads": ("train", "--d_model=30 --n_heads=4", r"divisible by n_heads, got d_model=30, n_heads=4"),
     "fraction": ("train", "--train_fraction=1.5", r"train_fraction must be in \(0, 1\], got 1.5"),
     "no fraction": ("train", "--train_fraction=0", r"train_fraction must be in \(0, 1\], got 0"),
-    "preset": ("train", "--preset=huge", r"unknown preset 'huge': choose one of mainline, zhong, quick"),
+    "preset": (
+        "train",
+        "--preset=huge",
+        r"unknown preset 'huge': choose one of mainline, gbmi, zhong, quick",
+    ),
     "no number": ("train", "--p=twelve", r"--p=twelve"),
     "unknown flag": ("train", "--moduluss=11", r"moduluss"),
     "no flag": ("train", "11", r"unexpected argument '11'"),

@@ -15,7 +15,7 @@ from modadd_jax.analysis.lens import lens
 from modadd_jax.circuit import all_logits
 from modadd_jax.html import assemble, cite, data
 from tests import problems
-from tests.test_experiments import ROOT
+from tests.commands import ROOT
 
 NAME = "doubled_keys"  # two key frequencies, so that the slider for k has something to move to
 BROWSER = next((path for path in map(shutil.which, ("chromium", "google-chrome")) if path), None)

@@ -1,9 +1,6 @@
 """experiments.import_checkpoint and export_checkpoint as typed; two public models, where they are at hand."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,50 +12,19 @@ from modadd_jax.analysis import summary
 from modadd_jax.checkpoint import Workdir
 from modadd_jax.config import Config, ModelConfig
 from tests import problems
+from tests.commands import ROOT, command
 from tests.problems import PROBLEMS
 from tests.state_dicts import random_state, write_pt
 from tests.test_convert import Runs, plain_pickle
-from tests.test_experiments import CPU
 
-ROOT = Path(__file__).parents[1]
 # fjzzq2002/pizza's public models and configs: not part of this repository.
 SAMPLES = ROOT.parent / "shared" / "samples" / "zhong"
-
-# Runs one command several times in one process, which costs one start-up: argv lists in, results out.
-DRIVER = """
-import contextlib, importlib, io, json, sys
-from absl import flags
-from experiments import cli
-module = importlib.import_module("experiments." + sys.argv[1])
-results = []
-for argv in json.loads(sys.stdin.read()):
-    for name in flags.FLAGS:
-        flags.FLAGS[name].unparse()
-    sys.argv = [sys.argv[0], *argv]
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            cli.run(module.main)
-        except SystemExit as stop:
-            status = stop.code or 0
-    results.append((status, out.getvalue(), err.getvalue()))
-print(json.dumps(results))
-"""
 
 
 def commands(module, *lines):
     """(status, stdout, stderr) of each line of flags."""
-    result = subprocess.run(
-        [sys.executable, "-c", DRIVER, module],
-        input=json.dumps([line.split() for line in lines]),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=CPU,
-    )
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    results = [command(module, line) for line in lines]
+    return [(result.returncode, result.stdout, result.stderr) for result in results]
 
 
 def params_of(path):
@@ -92,7 +58,7 @@ def test_a_model_goes_out_and_comes_back_bit_for_bit(tmp_path):
     assert "accuracy 100.0000%" in out
     assert (second[0], "exists and is not empty" in second[2]) == (2, True)
     found, back = params_of(tmp_path / "theirs")
-    assert found == Config(model=ModelConfig(**(vars(shape) | {"init": "gbmi"})), imported=True)
+    assert found == Config(model=ModelConfig(**(vars(shape) | {"init": ModelConfig().init})), imported=True)
     assert back.keys() == params.keys()
     for name, array in params.items():
         np.testing.assert_array_equal(back[name], array)
