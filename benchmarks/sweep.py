@@ -36,7 +36,7 @@ from modadd_jax.data import train_pairs
 
 _P = flags.DEFINE_integer("p", 59, "Modulus.")
 _D_MLP = flags.DEFINE_integer("d_mlp", 512, "Neurons.")
-_FRACTION = flags.DEFINE_float("train_fraction", 0.4, "Share of the pairs trained on.")
+_FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
 _NUM_SEEDS = flags.DEFINE_list("num_seeds", ["1", "4", "16", "64", "256"], "Numbers of seeds.")
 _GROUPS = flags.DEFINE_list("groups", ["1", "4", "0"], "Rows vmapped at a time; 0 for all.")
 _STEPS = flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)

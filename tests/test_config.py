@@ -248,12 +248,12 @@ def test_counts():
 def test_presets():
     assert preset("mainline") == Config()
     mainline = preset("mainline")
-    assert (mainline.model.p, mainline.train.train_fraction, mainline.train.num_steps) == (113, 0.4, 25_000)
+    assert (mainline.model.p, mainline.train.train_fraction, mainline.train.num_steps) == (113, 0.8, 10_000)
     zhong = preset("zhong").model
     assert (zhong.p, zhong.eq_token, zhong.kappa, zhong.biases) == (59, False, 1.0, "mlp")
     gbmi = preset("gbmi")
     assert gbmi.model.init == "gbmi"
-    assert gbmi.replace(init="orthogonal") == mainline
+    assert gbmi.replace(init="orthogonal", train_fraction=0.8, num_steps=10_000) == mainline
     assert preset("quick").model.p == 59
     with pytest.raises(ValueError, match="unknown preset 'slow': choose one of mainline, gbmi, zhong, quick"):
         preset("slow")
