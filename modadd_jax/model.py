@@ -78,10 +78,14 @@ def param_shapes(config: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
     return dict(jax.eval_shape(Transformer(config).init, jax.random.key(0), tokens)["params"])
 
 
+@jax.custom_batching.sequential_vmap
 def _orthogonal(weight: jax.Array) -> jax.Array:
     """The orthogonal factor of a normal matrix [r, c]: uniform among those with equal singular values.
 
     They are sqrt(max(r, c)), so that the mean square of its entries is 1, as it was.
+
+    Under vmap one matrix after the other: jaxlib's batched qr (0.10.2) waits inside a thread of XLA's pool
+    for other threads of it, and two of them on a machine of two cores wait for each other without end.
     """
     tall = weight if weight.shape[0] >= weight.shape[1] else weight.T
     q, r = jnp.linalg.qr(tall)

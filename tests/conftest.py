@@ -1,5 +1,6 @@
 """Strict numerics for every test: float64 on, silent rank promotion an error."""
 
+import faulthandler
 import os
 import subprocess
 import sys
@@ -68,6 +69,19 @@ def pytest_configure(config):
         env = os.environ | {"XLA_FLAGS": FAST_TO_COMPILE, "JAX_PLATFORMS": "cpu"}
         known = subprocess.run(trial, env=env, capture_output=True, check=False).returncode == 0
         os.environ["XLA_FLAGS"] = FAST_TO_COMPILE if known else ""
+
+
+ENDLESS = 900  # seconds; the longest test takes two minutes on a busy core
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """A test that hangs ends its worker, with every thread's traceback, and is reported by name."""
+    faulthandler.dump_traceback_later(ENDLESS, exit=True, file=sys.__stderr__)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,9 @@
 """The transformer against explicit loops over positions and heads, and its initialisations."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import chex
 import jax
@@ -10,6 +13,7 @@ import pytest
 
 from modadd_jax import model
 from modadd_jax.config import ModelConfig
+from tests.commands import ROOT
 
 # Sums of at most 20 products in float64, relative to the largest entry.
 FLOAT64_RTOL = 1e-12
@@ -212,3 +216,17 @@ def test_vmapped_init_equals_each_alone(init, tolerance):
         mine = jax.tree.map(lambda x, i=i: x[i], batch)
         chex.assert_trees_all_close(mine, alone, rtol=tolerance, atol=0 if init == "gbmi" else tolerance)
     assert not np.array_equal(batch["W_E"][0], batch["W_E"][1])
+
+
+def test_vmapped_init_ends():
+    """Batched factorisations of several weights at once wait for each other's threads on a small machine."""
+    code = """
+import jax
+from modadd_jax import model
+from modadd_jax.config import ModelConfig
+config = ModelConfig(p=59, d_mlp=256, init="orthogonal")
+init = jax.jit(jax.vmap(lambda key: model.init_params(key, config)))
+jax.block_until_ready(init(jax.random.split(jax.random.key(0), 8)))
+"""
+    env = os.environ | {"XLA_FLAGS": ""}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, timeout=120, check=True)
