@@ -1,8 +1,15 @@
-"""Commands as a user types them, and a server that has imported everything from which tests fork children."""
+"""Commands as a user types them, and the processes in which they and other things run.
+
+A process of its own for each, forked from a server that has imported the libraries and started nothing:
+importing them takes longer than most of what is tested.
+"""
 
 import multiprocessing
+import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -10,19 +17,27 @@ TINY = (
     "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=50 --checkpoint_every=100"
 )
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["experiments.training"])
+FORKED.set_forkserver_preload(["modadd_jax.checkpoint", "modadd_jax.figures", "modadd_jax.train", "optax"])
 
 
 def snapshot(path):
     return {str(f): f.read_bytes() for f in Path(path).rglob("*") if f.is_file()}
 
 
+def _type(module, flags, out, err):
+    for stream, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY), stream)
+    os.chdir(ROOT)
+    sys.argv = [module, *flags]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def command(module, *flags):
     """`python -m experiments.<module>` with the flags, split at spaces, to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", f"experiments.{module}", *" ".join(flags).split()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = " ".join(flags).split()
+    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+        process = FORKED.Process(target=_type, args=(f"experiments.{module}", words, out.name, err.name))
+        process.start()
+        process.join()
+        said = [Path(file.name).read_text() for file in (out, err)]
+    return subprocess.CompletedProcess([module, *words], process.exitcode, *said)

@@ -22,7 +22,7 @@ jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
 
-# Each takes a minute or more: started last, one of them would keep one worker busy while the others wait.
+# The longest files: started last, one of them would keep one worker busy while the others wait.
 LONG = (
     "test_reproduce.py",
     "test_train.py",

@@ -231,9 +231,8 @@ def test_rows_have_rates_of_their_own():
         alone = steps(state, mask, config, 20).params  # the rates are constants of this program
         mine = jax.tree.map(lambda x, i=i: x[i], together.params)
         chex.assert_trees_all_close(mine, alone, rtol=1e-5, atol=1e-6)
-    assert float(jnp.abs(together.params["W_E"][3]).max()) < 0.7 * float(
-        jnp.abs(together.params["W_E"][2]).max()
-    )
+    size = jnp.linalg.norm(together.params["W_E"], axis=(1, 2))
+    assert size[3] < 0.7 * size[2]  # decay alone makes it 0.65, whatever the seed
 
 
 def test_a_small_model_learns_to_add():
