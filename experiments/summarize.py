@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from experiments import cli, loading
 from experiments.sweep_files import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
-from modadd_jax import circuit, train
+from modadd_jax import circuit, parallel, train
 from modadd_jax.analysis import cells, population, verdicts
 from modadd_jax.checkpoint import Workdir, sha256_of_params, write_atomically
 from modadd_jax.config import ModelConfig
@@ -38,8 +38,8 @@ from modadd_jax.report_summary import map_text, summary_text
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
-# Seeds read together on an accelerator: the logits of one are p^3 float64, 12 MB at p = 113, and several
-# tables of that size live at once.
+# Seeds read together on an accelerator, one on a CPU: the logits of one are p^3 float64, 12 MB at
+# p = 113, and several tables of that size live at once.
 WAVE = 16
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it, or the sweep.")
@@ -65,7 +65,8 @@ def _compiled(model: ModelConfig, max_keys: int | None, n_seeds: int):
 
 def _waves(rooms: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """(room, seeds) of one call each: seeds of the same room for keys, the last repeated to fill a wave."""
-    size = 1 if jax.default_backend() == "cpu" else min(WAVE, rooms.size)
+    on_each = 1 if jax.default_backend() == "cpu" else WAVE
+    size = min(on_each * parallel.mesh().size, rooms.size)
     for room in np.unique(rooms):
         own = np.flatnonzero(rooms == room)
         for start in range(0, own.size, size):

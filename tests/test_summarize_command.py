@@ -1,7 +1,10 @@
 """experiments.summarize on a run and on a sweep: agreement with experiments.analyze, failures, refusals."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ from modadd_jax import circuit, train
 from modadd_jax.analysis import bounds, summary
 from modadd_jax.checkpoint import Workdir, sha256_of_params
 from modadd_jax.config import Config
-from tests.commands import command
+from tests.commands import ROOT, command
 from tests.problems import PROBLEMS, params
 from tests.problems import config as model_config
 
@@ -100,6 +103,17 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
     assert row["n_wrong"] == round((1 - expected["accuracy"]) * 23**2)
     assert row["logit_scale"] == pytest.approx(float(jnp.sqrt((reading.logits**2).mean())))
     assert row["proven_accuracy"] <= row["accuracy"]
+
+
+def test_three_devices_read_what_one_reads(run, tmp_path):
+    """The finite seeds are two: one row is a copy."""
+    path, report, _ = run
+    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"}
+    line = [sys.executable, "-m", "experiments.summarize", f"--workdir={path}", f"--out={tmp_path}"]
+    subprocess.run(line, cwd=ROOT, env=env, check=True)
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert [row.keys() for row in found["seeds"]] == [row.keys() for row in report["seeds"]]
+    assert_agree(found["seeds"], report["seeds"])
 
 
 def test_a_bad_seed_is_named_and_breaks_no_other(run):

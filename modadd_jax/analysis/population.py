@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax import parallel
 from modadd_jax.analysis import bounds, closed_form, linear, logit_bound, moments
 from modadd_jax.analysis.margins import Hints
 from modadd_jax.analysis.reading import Neurons, key_frequencies, read_neurons
@@ -186,14 +187,21 @@ def room_for(n_keys: int, p: int) -> int:
 
 
 def mapped(function: Callable) -> Callable:
-    """jit of `function` over a leading axis of its argument: one program for all seeds.
+    """jit of `function` over a leading axis [S, ...] of its argument: one program, on all devices.
 
-    An accelerator gets vmap. A CPU reads one seed after the other, as it trains them (`train.over_seeds`);
-    masked rows then cost nothing.
+    S may be any number: copies of the last row fill up the devices, and are dropped. See
+    `parallel.over_seeds` for what runs at once: all rows of an accelerator, one after the other on a CPU,
+    where masked rows then cost nothing.
     """
-    if jax.default_backend() == "cpu":
-        return jax.jit(lambda rows: jax.lax.map(function, rows))
-    return jax.jit(jax.vmap(function))
+    program = parallel.over_seeds(function, "highest")
+
+    def all_devices(rows):
+        count = jax.tree.leaves(rows)[0].shape[0]
+        filled = np.minimum(np.arange(parallel.plan(count).size), count - 1)
+        found = program(jax.tree.map(lambda x: x[filled], rows) if filled.size > count else rows)
+        return jax.tree.map(lambda x: x[:count], found)
+
+    return jax.jit(all_devices)
 
 
 # Rows: plain numbers, for JSON.
