@@ -94,12 +94,13 @@ def log_axis(ax: Axes) -> None:
 
 def _draw_strip(ax: Axes, rows: Sequence[Row], strip: Strip) -> None:
     """A column of dots for each verdict and its median as a bar."""
-    drawn = 0
+    drawn, counts = 0, True
     for place, (verdict, look) in enumerate(VERDICTS.items()):
         own = [x for row in rows if row["verdict"] == verdict for x in strip.values(row) if x is not None]
         if not own:
             continue
         drawn += len(own)
+        counts &= all(isinstance(x, int) for x in own)
         size = max(2.0, 4.5 - 0.5 * math.log(len(own)))
         dots = {"linestyle": "none", "markersize": size, "markeredgewidth": 0.7, "alpha": 0.75}
         ax.plot(place + spots(len(own)), sorted(own), **look, **dots, markerfacecolor="none", gid=verdict)
@@ -112,7 +113,7 @@ def _draw_strip(ax: Axes, rows: Sequence[Row], strip: Strip) -> None:
     if strip.scale == "log" and drawn:
         log_axis(ax)
     elif strip.scale == "linear":
-        ax.yaxis.set_major_locator(MaxNLocator(4))
+        ax.yaxis.set_major_locator(MaxNLocator(4, integer=counts))
     if strip.limit is not None:
         ax.axhline(strip.limit, color=style.GREY, linewidth=0.8, linestyle="--", zorder=0.5, gid="limit")
 
