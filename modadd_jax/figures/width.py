@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -48,8 +49,8 @@ def _draw_trained(ax: Axes, report: Mapping[str, Any]) -> None:
     """A dot for each key frequency, coloured by the width of its model; open where its phases are muddy."""
     rows = report["trained"]
     widths = sorted({row["d_mlp"] for row in rows})
-    for index, d_mlp in enumerate(widths):
-        colour = style.key_colour(index)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(widths)))  # widths have an order
+    for d_mlp, colour in zip(widths, colours, strict=True):
         for is_clean in (True, False):
             own = [
                 r
