@@ -262,7 +262,7 @@ PRESETS = types.MappingProxyType(
             weight_decay=2.0,
             num_steps=20_000,
         ),
-        # About a minute on two CPU cores, to try things out; its seed 0 is not clean (BUILD_NOTES.md).
+        # About a minute on two CPU cores, to try things out; its seed 0 is clean (BUILD_NOTES.md).
         "quick": Config().replace(
             p=59, train_fraction=0.8, num_steps=6_000, eval_every=100, checkpoint_every=1_000
         ),
