@@ -12,6 +12,7 @@ and skips what is done; started with other grids, it adds their cells. A cell th
 end, and the others are trained.
 """
 
+import contextlib
 import dataclasses
 import itertools
 from pathlib import Path
@@ -30,6 +31,7 @@ from experiments.sweep_files import (
     write_sweep,
 )
 from modadd_jax import parallel, train
+from modadd_jax.checkpoint import holds_files, locked
 from modadd_jax.config import Config, ModelConfig, TrainConfig
 
 SAME_IN_ALL = ("seed", "num_seeds")
@@ -81,7 +83,7 @@ def sweep_there(root: Path) -> Sweep | None:
         raise ValueError(f"workdir {root} is a file")
     if is_sweep(root):
         return read_sweep(root)
-    if root.exists() and any(root.iterdir()):
+    if holds_files(root):
         raise ValueError(f"workdir {root} holds files but no {SWEEP_FILE}: choose an empty one")
     return None
 
@@ -107,7 +109,7 @@ def planned(root: Path, base: Config, grids: list[str]) -> Sweep:
     if differing:
         name, (was, now) = next(iter(differing.items()))
         raise ValueError(f"workdir {root} holds a sweep with {name} = {was}, not {now}")
-    added = [there.base.replace(**change) for change in changes]
+    added = [base.replace(**change) for change in changes]
     return there._replace(cells=there.cells | {cell_name(config, fields): config for config in added})
 
 
@@ -137,26 +139,36 @@ def main() -> None:
     if not _GRID.value:
         raise ValueError('--grid is needed, as in --grid "train_fraction=0.4,0.8 weight_decay=0.5,1"')
     root, base = Path(_WORKDIR.value), cli.config_from_flags()
-    sweep = planned(root, base, _GRID.value)
+    planned(root, base, _GRID.value)  # what is wrong is said before JAX starts
     distributed.join()
-    if parallel.is_first():
-        root.mkdir(parents=True, exist_ok=True)
-        write_sweep(root, sweep)
-    failures = []
+    with contextlib.ExitStack() as stack:
+        with parallel.agreed():
+            if parallel.is_first():
+                root.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(root))  # nobody else adds cells meanwhile
+                write_sweep(root, planned(root, base, _GRID.value))
+        with parallel.agreed():
+            sweep = read_sweep(root)
+        train_cells(root, sweep)
+    if parallel.is_first() and all(config.model.is_separable for config in sweep.cells.values()):
+        print(f"next: python -m experiments.summarize --workdir {root}")
+
+
+def train_cells(root: Path, sweep: Sweep) -> None:
+    """Trains every cell that is not complete. Raises ValueError at the end where some failed."""
+    failures: list[str] = []
     plan = batches(sweep.cells, flags.FLAGS.wave_size)
     for number, batch in enumerate(plan, 1):
         if parallel.is_first():
             print(f"[{number}/{len(plan)}] {'; '.join(batch)}", flush=True)
         runs = [training.Run(sweep.cells[name], root / place_of(name)) for name in batch]
-        try:
-            training.run_together(runs, flags.FLAGS.wave_size, flags.FLAGS.resume)
-        except ValueError as error:
-            failures.append(f"{'; '.join(batch)}: {error}")
-            print(f"failed: {error}", flush=True)
+        results = training.run_together(runs, flags.FLAGS.wave_size, flags.FLAGS.resume)
+        for name, error in zip(batch, results, strict=True):
+            if error is not None:
+                failures.append(f"{name}: {error}")
+                print(f"failed: {failures[-1]}", flush=True)
     if failures:
-        raise ValueError(f"{len(failures)} of {len(plan)} batches failed; the first: {failures[0]}")
-    if parallel.is_first():
-        print(f"next: python -m experiments.summarize --workdir {root}")
+        raise ValueError(f"{len(failures)} of {len(sweep.cells)} cells failed; the first: {failures[0]}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def cell_name(config: Config, fields: list[str]) -> str:
 
 def place_of(name: str) -> str:
     """Of a cell's workdir, from the sweep's directory."""
-    return f"cells/{name}"
+    return f"cells/{name.replace('/', '_')}"  # attention_scale=1/n_ctx
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from modadd_jax import parallel, train
-from modadd_jax.checkpoint import Workdir
+from modadd_jax.checkpoint import Workdir, locked
 from modadd_jax.config import Config
 
 # Steps between two looks at the signals: a run asked to stop does so within that many.
@@ -152,57 +152,99 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
     `resume` is False.
     """
     with contextlib.ExitStack() as stack:
-        if parallel.is_first():
+        with parallel.agreed():
+            if parallel.is_first():
+                stack.enter_context(locked(Workdir.create(run.path, run.config).path))
+        with parallel.agreed():
             workdir = Workdir.create(run.path, run.config)
-            stack.enter_context(workdir.lock())
-        parallel.barrier("workdir")
-        workdir = Workdir.create(run.path, run.config)
-        if not workdir.steps():
-            yield Start(workdir, 0, None)
-            return
-        if not resume:
-            raise ValueError(f"workdir {workdir.path} holds this run already: --noresume leaves it alone")
-        step, state = workdir.restore(train.state_like(run.config))
-        parallel.barrier("restored")
-        if parallel.is_first():
-            for place in workdir.set_aside_after(step):
-                print(f"the damaged checkpoint is now {place}")
-            workdir.truncate_metrics(step)
-            done = step == run.config.train.num_steps
-            print(f"{workdir.path} is complete" if done else f"continuing {workdir.path} from step {step}")
+            if workdir.steps() and not resume:
+                raise ValueError(f"workdir {workdir.path} holds this run already: --noresume leaves it alone")
+            step, state = workdir.restore(train.state_like(run.config)) if workdir.steps() else (0, None)
+        with parallel.agreed():
+            if parallel.is_first() and state is not None:
+                for place in workdir.set_aside_after(step):
+                    print(f"the damaged checkpoint is now {place}")
+                workdir.truncate_metrics(step)
+                done = step == run.config.train.num_steps
+                print(
+                    f"{workdir.path} is complete" if done else f"continuing {workdir.path} from step {step}"
+                )
         yield Start(workdir, step, state)
 
 
 def run(config: Config, path: str | Path, wave_size: int | None = None, resume: bool = True) -> Workdir:
-    """`run_together` of one config: trains all its seeds into the workdir `path`."""
-    return run_together([Run(config, Path(path))], wave_size, resume)[0]
+    """Trains all seeds of one config into the workdir `path`, or goes on from its last checkpoint.
+
+    Args: as of `run_together`.
+    Raises:
+      ValueError, OSError: where the path holds something else or is in use, or a file cannot be written.
+      ValueError: where no seed is finite any more; the last checkpoint stays the one before.
+      SystemExit: after SIGTERM, when the state is saved.
+    """
+    with Preemption() as stop, opened(Run(config, Path(path)), resume) as start:
+        advance([start], wave_size, stop)
+        end_if_asked(stop)
+        return start.workdir
 
 
-def run_together(runs: list[Run], wave_size: int | None = None, resume: bool = True) -> list[Workdir]:
-    """Trains runs that share a program, or goes on from their last checkpoints.
+def run_together(
+    runs: list[Run], wave_size: int | None = None, resume: bool = True
+) -> list[ValueError | OSError | None]:
+    """Trains runs that share a program, or goes on from their last checkpoints: cells of a sweep.
+
+    A run none of whose seeds is finite any more is complete too: the seeds' last good states are its end.
 
     Args:
       runs: configs with equal `train.program_of` and equal schedules.
       wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
       resume: whether a workdir that holds some of this run already is gone on with.
+    Returns:
+      for each run why it could not be trained, None where it was: a path that holds something else or is in
+      use, a file that cannot be written. One that cannot be opened leaves the others alone; one that cannot
+      be written ends those that train in step with it.
     Raises:
-      ValueError: where a path holds something else or is in use, a checkpoint cannot be written, or no seed
-        is finite any more.
       SystemExit: after SIGTERM, when the state is saved.
     """
+    failures: list[ValueError | OSError | None] = [None] * len(runs)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Preemption())
-        starts = [stack.enter_context(opened(run, resume)) for run in runs]
-        by_step = sorted(starts, key=lambda start: start.step)
-        for step, group in itertools.groupby(by_step, key=lambda start: start.step):
-            advance(list(group), step, wave_size, stop)
-        return [start.workdir for start in starts]
+        starts: dict[int, Start] = {}
+        for index, run in enumerate(runs):
+            try:
+                starts[index] = stack.enter_context(opened(run, resume))
+            except (ValueError, OSError) as error:
+                failures[index] = error
+
+        def place(
+            index: int,
+        ) -> tuple[int, bool]:  # a run killed as it saved step 0 stands there with a state
+            return starts[index].step, starts[index].state is not None
+
+        for _, group in itertools.groupby(sorted(starts, key=place), key=place):
+            indices = list(group)
+            try:
+                advance([starts[index] for index in indices], wave_size, stop, end_without_seeds=True)
+            except (ValueError, OSError) as error:
+                for index in indices:
+                    failures[index] = error
+            end_if_asked(stop)
+    return failures
 
 
-def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemption) -> None:
-    """Trains runs that stand at the same step to their end, as rows of one program."""
+def end_if_asked(stop: Preemption) -> None:
+    """Between runs, where all is saved. Raises SystemExit after SIGTERM."""
+    if stop:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def advance(
+    starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool = False
+) -> None:
+    """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
     workdirs = [s.workdir for s in starts]
-    config = workdirs[0].config
+    config, start = workdirs[0].config, starts[0].step
+    if start == config.train.num_steps:
+        return
     rows = train.rows_of(w.config for w in workdirs)
     num_rows = len(rows.seed)
     init, chunk, evaluate = train.seed_functions(config)
@@ -210,6 +252,8 @@ def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemp
         wave_size = train.rows_that_fit(config)
     waves = parallel.plan(num_rows, wave_size)
     parts = np.cumsum([w.config.train.num_seeds for w in workdirs])[:-1]  # where one run's rows end
+
+    owners = [w.path for w in workdirs for _ in w.config.train.seeds]
 
     row_waves = parallel.scatter(rows, waves)
     states, masks = map(list, zip(*(init(row) for row in row_waves), strict=True))
@@ -227,20 +271,23 @@ def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemp
             )
             of_runs = zip(workdirs, split(metrics, parts), np.split(alive, parts), strict=True)
             lines = [metric_rows(step, w.config, values, ok) for w, values, ok in of_runs]
-            if parallel.is_first():
-                for workdir, some in zip(workdirs, lines, strict=True):
-                    workdir.append_metrics(some)
+            with parallel.agreed():
+                if parallel.is_first():
+                    for workdir, some in zip(workdirs, lines, strict=True):
+                        workdir.append_metrics(some)
             text = summary(list(itertools.chain(*lines)))
         if saved:
             whole = parallel.gather(states, num_rows)
-            for workdir, state in zip(workdirs, split(whole, parts), strict=True):
-                workdir.save(step, state)
+            with parallel.agreed():
+                for workdir, state in zip(workdirs, split(whole, parts), strict=True):
+                    workdir.save(step, state)
         progress.update(step, text)
 
     if starts[0].state is None:
-        for workdir in workdirs:
+        with parallel.agreed():
             if parallel.is_first():
-                workdir.truncate_metrics(-1)
+                for workdir in workdirs:
+                    workdir.truncate_metrics(-1)
         pause(0, True, True)
     evaluated, saved = evaluated_steps(config), saved_steps(config)
     for step in stops(config, start):
@@ -249,12 +296,19 @@ def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemp
         states, finites = map(list, zip(*results, strict=True))
         finite = parallel.gather(finites, num_rows)
         for row in np.flatnonzero(alive & ~finite):
-            progress.say(f"seed {rows.seed[row]} stopped: not finite between steps {start} and {step}")
+            whose = owners[row].name
+            progress.say(
+                f"seed {rows.seed[row]} of {whose} stopped: not finite between steps {start} and {step}"
+            )
         alive &= finite
         if not alive.any():
-            progress.close()
-            places = ", ".join(str(w.path) for w in workdirs)
-            raise ValueError(f"no seed is finite after step {step}: nothing more was saved in {places}")
+            if not end_without_seeds:
+                progress.close()
+                raise ValueError(
+                    f"no seed is finite after step {step}: nothing more was saved in {workdirs[0].path}"
+                )
+            pause(config.train.num_steps, False, True)
+            break
         preempted = bool(stop)
         pause(step, step in evaluated, step in saved or preempted)
         start = step
@@ -266,7 +320,7 @@ def advance(starts: list[Start], start: int, wave_size: int | None, stop: Preemp
     for workdir, ok in zip(workdirs, np.split(alive, parts), strict=True):
         failed = [seed for seed, fine in zip(workdir.config.train.seeds, ok, strict=True) if not fine]
         if failed:
-            progress.say(f"stopped before the end: seeds {failed}")
+            progress.say(f"stopped before the end: seeds {failed} of {workdir.path}")
         progress.say(f"trained {workdir.config.train.num_steps} steps into {workdir.path}")
 
 

@@ -37,6 +37,7 @@ CHECKPOINTS = "checkpoints"
 DIGESTS_SUFFIX = ".sha256"
 DAMAGED = "damaged"
 LOCK_FILE = ".lock"
+TEMPORARY = ".tmp"  # of a file being written
 
 
 def sha256_of_array(array: Any) -> str:
@@ -60,7 +61,7 @@ def _flat(tree: Any) -> dict[str, Any]:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
     temporary.write_text(text)
     os.replace(temporary, path)
 
@@ -91,6 +92,36 @@ def _check_files(directory: Path) -> None:
         raise ValueError(f"checkpoint {directory} is damaged: SHA-256 differs for {_brief(odd)}")
 
 
+def holds_files(path: Path) -> bool:
+    """Whether a directory holds more than a process leaves that was killed as it began there."""
+    begun = (LOCK_FILE, TEMPORARY)
+    return path.exists() and not all(entry.name.endswith(begun) for entry in path.iterdir())
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keeps every other process from training into the directory; ends with the process, however it ends.
+
+    Raises ValueError where another one holds the lock.
+    """
+    with (path / LOCK_FILE).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ValueError(f"workdir {path} is in use: {holder} trains into it") from error
+        except OSError as error:  # a file system without locks
+            raise ValueError(f"workdir {path} cannot be locked: {error}") from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
 class Workdir:
     """A run's directory. Make one with `create` (to train into) or `open` (to read)."""
 
@@ -117,7 +148,7 @@ class Workdir:
             return existing
         if path.exists() and not path.is_dir():
             raise ValueError(f"workdir {path} is a file")
-        if path.exists() and any(path.iterdir()):
+        if holds_files(path):
             raise ValueError(f"workdir {path} holds files but no {CONFIG_FILE}: choose an empty one")
         path.mkdir(parents=True, exist_ok=True)
         write_atomically(path / CONFIG_FILE, json.dumps(config.to_dict(), indent=2) + "\n")
@@ -139,27 +170,6 @@ class Workdir:
         except (json.JSONDecodeError, AttributeError, TypeError) as error:
             raise ValueError(f"{file} is no valid config: {error}") from error
         return cls(path, config)
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps every other process from training into this workdir; ends with the process, however it ends.
-
-        Raises ValueError where another one holds the lock.
-        """
-        with (self.path / LOCK_FILE).open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                holder = file.read().strip() or "another process"
-                raise ValueError(f"workdir {self.path} is in use: {holder} trains into it") from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            file.flush()
-            try:
-                yield
-            finally:
-                file.truncate(0)
 
     # Checkpoints.
 
@@ -223,7 +233,10 @@ class Workdir:
     def _restore(self, like: Any, step: int) -> Any:
         wanted = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in _flat(like).items()}
         where = f"checkpoint {self.path / CHECKPOINTS / str(step)}"
-        _check_files(self.path / CHECKPOINTS / str(step))
+        try:
+            _check_files(self.path / CHECKPOINTS / str(step))
+        except OSError as error:
+            raise ValueError(f"{where} cannot be read: {error}") from error
         try:
             with ocp.training.Checkpointer(self.path / CHECKPOINTS) as checkpointer:
                 digests = (checkpointer.metadata(step).custom_metadata or {}).get("sha256", {})
@@ -272,7 +285,7 @@ class Workdir:
     def read_metrics(self) -> list[dict[str, Any]]:
         """All rows, in the order written; an unfinished last line (a killed run) is left out.
 
-        Raises ValueError for a finished line that is no JSON.
+        Raises ValueError for a finished line that is no JSON object of a step.
         """
         file = self.path / METRICS_FILE
         if not file.exists():
@@ -284,6 +297,8 @@ class Workdir:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
                 raise ValueError(f"{file} is damaged: line {number} is no JSON ({error})") from error
+            if not isinstance(rows[-1], dict) or not isinstance(rows[-1].get("step"), int):
+                raise ValueError(f"{file} is damaged: line {number} is no row of a step ({line[:40]})")
         return rows
 
     def truncate_metrics(self, step: int) -> None:

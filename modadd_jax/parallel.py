@@ -8,8 +8,9 @@ on many accelerators, and on several processes that `initialize` has joined.
 Letters in shapes: S rows, W rows in a wave, D devices of all processes.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -66,17 +67,26 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
-def barrier(name: str) -> None:
-    """Wait for all processes."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)
-
-
 def any_process(flag: bool) -> bool:
     """Whether the flag is set in any process; the same answer in all of them."""
     if jax.process_count() == 1:
         return flag
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+
+
+@contextlib.contextmanager
+def agreed() -> Iterator[None]:
+    """A step that succeeds in all processes or raises in all; none leaves it before all have come to its end.
+
+    Raises what it raised here (ValueError or OSError), and ValueError where that was in another process only.
+    """
+    error = None
+    try:
+        yield
+    except (ValueError, OSError) as caught:
+        error = caught
+    if any_process(error is not None):
+        raise error or ValueError("another process cannot go on; what it printed says why")
 
 
 @functools.lru_cache

@@ -232,7 +232,7 @@ def test_weights_that_are_not_finite_stop_the_run_and_name_the_window(tmp_path):
     flags = (TINY, "--num_steps=200 --learning_rate=1e30 --weight_decay=1e9", f"--workdir={path}")
     result = command("train", *flags)
     assert result.returncode == 2
-    assert "seed 0 stopped: not finite between steps 0 and 50" in result.stdout
+    assert "stopped: not finite between steps 0 and 50" in result.stdout
     assert Workdir.open(path).steps() == [0]
 
 

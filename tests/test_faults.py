@@ -4,8 +4,10 @@ The reference is one uninterrupted run of three seeds, in this process. The faul
 to die run in children forked from a server that has imported everything and started nothing.
 """
 
+import errno
 import json
 import os
+import pathlib
 import resource
 import signal
 import sys
@@ -18,7 +20,7 @@ import pytest
 
 from experiments import training
 from modadd_jax import train
-from modadd_jax.checkpoint import Workdir
+from modadd_jax.checkpoint import Workdir, locked
 from modadd_jax.config import Config
 from tests.commands import FORKED
 
@@ -124,10 +126,43 @@ def test_a_stale_temporary_directory_is_passed_over(half, reference):
     check_same(half, reference)
 
 
+def test_a_disk_that_cannot_read_is_a_damage_like_others(half, monkeypatch):
+    read = pathlib.Path.read_bytes
+
+    def broken(file):
+        if "/checkpoints/40/" in str(file):
+            raise OSError(errno.EIO, "Input/output error")
+        return read(file)
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", broken)
+    with pytest.warns(UserWarning, match=r"checkpoints/40 cannot be read: .*Input/output.* step 30 is taken"):
+        assert Workdir.open(half).restore(LIKE)[0] == 30
+
+
+def test_what_a_kill_at_the_very_start_leaves_is_begun_upon(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.json.tmp").write_text('{"mod')
+    Workdir.create(path, CONFIG)
+    assert Workdir.open(path).config == CONFIG
+
+
+def test_a_file_system_without_locks_is_named_as_such(half, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(ValueError, match=r"run cannot be locked: .*Function not implemented"):
+        training.run(CONFIG, half)
+
+
 def test_damaged_metrics_are_said_before_anything_is_done(half):
     file = half / "metrics.jsonl"
     file.write_bytes(file.read_bytes().replace(b"{", b"\xff", 1))
     with pytest.raises(ValueError, match=r"metrics.jsonl is damaged: line 1"):
+        training.run(CONFIG, half)
+    file.write_text("3\n")
+    with pytest.raises(ValueError, match=r"metrics.jsonl is damaged: line 1 is no row of a step \(3\)"):
         training.run(CONFIG, half)
 
 
@@ -139,7 +174,7 @@ def test_one_seed_that_is_not_finite_leaves_the_others_bits_alone(half, referenc
         (half / "checkpoints" / file).rename(half / file)
     workdir.save(40, state._replace(params=params))
     training.run(CONFIG, half)
-    assert "seed 1 stopped: not finite between steps 40 and 45" in capsys.readouterr().out
+    assert "seed 1 of run stopped: not finite between steps 40 and 45" in capsys.readouterr().out
     end, metrics = everything(half)
     others = np.asarray([0, 2])
     chex.assert_trees_all_equal(*(jax.tree.map(lambda x: x[others], t) for t in (end, reference[0])))
@@ -150,7 +185,7 @@ def test_one_seed_that_is_not_finite_leaves_the_others_bits_alone(half, referenc
 def test_a_second_process_is_refused(half, reference):
     before = {file: file.read_bytes() for file in half.rglob("*") if file.is_file() and file.name != ".lock"}
     with (
-        Workdir.open(half).lock(),
+        locked(half),
         pytest.raises(ValueError, match=rf"is in use: process {os.getpid()} on \S+ trains into it"),
     ):
         training.run(CONFIG, half)
@@ -189,24 +224,30 @@ def die_at(event, path):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     prepare()
-    Workdir.create(path, CONFIG)
     sys.addaudithook(count)
     training.run(CONFIG, path)
 
 
 def test_a_run_killed_at_twenty_moments(tmp_path, reference):
-    """Moments are counted in file operations, most of them in a save; each child goes on from the last."""
+    """Moments are counted in file operations, most of them in a save; each child goes on from the last,
+
+    and from nothing where that was the end.
+    """
     rng = np.random.default_rng(6)
-    path, killed, reached = tmp_path / "run", 0, set()
-    for _ in range(NUM_KILLS):  # a save takes about 36 operations, and so does going on from one
-        process = child(die_at, int(rng.integers(1, 70)), path)
+    path, killed, reached = tmp_path / "run0", 0, set()
+    for number in range(1, NUM_KILLS + 1):  # a save takes about 36 operations, and so does going on from one
+        process = child(die_at, int(rng.integers(1, 110)), path)
         process.join()
         assert process.exitcode in (0, -signal.SIGKILL)
         killed += process.exitcode != 0
-        if Workdir.open(path).steps():
+        if (path / "config.json").exists() and Workdir.open(path).steps():
             step, state = Workdir.open(path).restore(LIKE)  # what is there is whole
             reached.add(step)
             np.testing.assert_array_equal(state.step, step)
+            if step == CONFIG.train.num_steps:
+                training.run(CONFIG, path)
+                check_same(path, reference)
+                path = tmp_path / f"run{number}"
     assert killed > NUM_KILLS // 2
     assert len(reached) > 3
     training.run(CONFIG, path)

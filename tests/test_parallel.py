@@ -2,10 +2,12 @@
 
 Waves, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: after
-60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: 3e-7).
+60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: at most 3e-7).
 """
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,23 +20,26 @@ import pytest
 
 from experiments import training
 from modadd_jax import parallel, train
-from modadd_jax.checkpoint import Workdir
+from modadd_jax.checkpoint import Workdir, locked
 from modadd_jax.config import Config
 
 ROOT = Path(__file__).parents[1]
 # As in test_faults.py, so that what is compiled there serves here.
 CONFIG = Config().replace(
-    p=11, d_model=8, n_heads=2, d_mlp=16, train_fraction=0.8, num_seeds=3, num_steps=60,
+    p=11, d_model=8, n_heads=2, d_mlp=256, train_fraction=0.8, num_seeds=3, num_steps=60,
     eval_every=5, checkpoint_every=10,
 )  # fmt: skip
 FLAGS = [
-    "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=16", "--train_fraction=0.8", "--num_seeds=3",
+    "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=256", "--train_fraction=0.8", "--num_seeds=3",
     "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
 ]  # fmt: skip
 TOLERANCE = 1e-5
 
 
-def start(path, *flags, devices):
+SWEEP = {"schema_version": 1, "base": CONFIG.to_dict(), "fields": ["weight_decay"], "cells": []}
+
+
+def start(path, *flags, devices, module="train"):
     # x64 as in this process: it changes the bits of a run.
     env = os.environ | {
         "JAX_PLATFORMS": "cpu",
@@ -42,17 +47,17 @@ def start(path, *flags, devices):
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *FLAGS, f"--workdir={path}", *flags],
+        [sys.executable, "-m", f"experiments.{module}", *FLAGS, f"--workdir={path}", *flags],
         cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
-def start_two(path):
+def start_two(path, *flags, module="train"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     together = [f"--coordinator={address}", "--num_processes=2"]
-    return [start(path, *together, f"--process_id={i}", devices=2) for i in (0, 1)]
+    return [start(path, *flags, *together, f"--process_id={i}", devices=2, module=module) for i in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +126,37 @@ def test_runs_together_equal_runs_apart(tmp_path):
     together = [tmp_path / f"together{i}" for i in range(3)]
     training.run(configs[1], together[1])
     runs = [training.Run(*pair) for pair in zip(configs, together, strict=True)]
-    workdirs = training.run_together(runs, wave_size=2)
-    for path, workdir in zip(apart, workdirs, strict=True):
-        check_same(path, workdir.path)
+    assert training.run_together(runs, wave_size=2) == [None, None, None]
+    for path, other in zip(apart, together, strict=True):
+        check_same(path, other)
+
+    # As if killed as the second one saved its first checkpoint: one has a state at step 0, one has none.
+    for step in range(10, 61, 10):
+        for file in (f"{step}.sha256", str(step)):
+            (together[0] / "checkpoints" / file).rename(tmp_path / file)
+    shutil.rmtree(together[1])
+    assert training.run_together(runs) == [None, None, None]
+    for path, other in zip(apart, together, strict=True):
+        check_same(path, other)
+
+
+def test_two_processes_agree_on_a_cell_that_fails(tmp_path):
+    """The first of three cells is in use; the first process alone finds out."""
+    rates = ["--grid=weight_decay=0,5,7"]
+    held, path = tmp_path / "two", tmp_path / "one"
+    cell = Workdir.create(held / "cells" / "weight_decay=0", CONFIG.replace(weight_decay=0.0))
+    (held / "sweep.json").write_text(json.dumps(SWEEP))
+    with locked(cell.path):
+        processes = start_two(held, *rates, module="sweep")
+        printed = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], printed
+    assert "1 of 3 cells failed; the first: weight_decay=0: workdir" in printed[0]
+    assert "another process cannot go on" in printed[1]
+    assert "Traceback" not in "".join(printed)
+    for decay in (5.0, 7.0):
+        training.run(CONFIG.replace(weight_decay=decay), path / f"{decay}")
+        check_close(path / f"{decay}", held / "cells" / f"weight_decay={decay:g}")
+    assert not cell.steps()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments import sweep
 from modadd_jax import train
-from modadd_jax.checkpoint import Workdir
+from modadd_jax.checkpoint import Workdir, locked
 from modadd_jax.config import Config
 
 BASE = Config().replace(
@@ -92,10 +92,55 @@ def test_cells_in_one_program_equal_cells_one_by_one(command, tmp_path):
         chex.assert_trees_all_equal(one.restore(like)[1], other.restore(like)[1])
 
 
-def test_a_cell_that_fails_is_named_and_the_others_are_trained(command, tmp_path):
-    with pytest.raises(ValueError, match=r"1 of 2 batches failed; the first: learning_rate=1e\+30: no seed"):
-        command("learning_rate=1e30,1e-3")
-    assert Workdir.open(tmp_path / "sweep/cells/learning_rate=0.001").steps() == [0, 20]
+@pytest.mark.parametrize("wave_size", [None, 2])
+def test_a_cell_that_fails_is_named_and_the_others_are_trained(wave_size, command, tmp_path):
+    command("weight_decay=4")
+    cells = tmp_path / "sweep" / "cells"
+    Workdir.create(cells / "weight_decay=2", BASE.replace(weight_decay=9.0))
+    (cells / "weight_decay=3" / ".lock").mkdir(parents=True)  # an error of the system
+    with pytest.raises(
+        ValueError, match=r"2 of 4 cells failed; the first: weight_decay=2: .* another config"
+    ):
+        command("weight_decay=2,3,5", wave_size=wave_size)
+    assert Workdir.open(cells / "weight_decay=5").steps() == [0, 20]
+
+
+@pytest.mark.parametrize("wave_size", [None, 2])
+def test_a_cell_without_a_finite_seed_is_complete_and_says_so(wave_size, command, tmp_path):
+    printed = command("learning_rate=1e30,1e-3", wave_size=wave_size)
+    assert "seed 0 of learning_rate=1e+30 stopped: not finite between steps 0 and 5" in printed
+    workdirs = [
+        Workdir.open(tmp_path / "sweep/cells" / f"learning_rate={rate}") for rate in ("1e+30", "0.001")
+    ]
+    assert [w.steps() for w in workdirs] == [[0, 20], [0, 20]]
+    ends = [w.restore(train.state_like(w.config))[1] for w in workdirs]
+    np.testing.assert_array_equal([end.step[0] for end in ends], [0, 20])
+    assert all(np.isfinite(leaf).all() for end in ends for leaf in end.params.values())
+
+
+def test_a_field_that_this_grid_leaves_out_is_as_the_flags_say(command, tmp_path):
+    command("weight_decay=0 d_mlp=16")
+    command("d_mlp=8", weight_decay=3.0)
+    assert names(tmp_path / "sweep") == ["d_mlp=16,weight_decay=0", "d_mlp=8,weight_decay=3"]
+
+
+def test_a_value_with_a_slash_is_one_directory(command, tmp_path):
+    command("attention_scale=1/n_ctx,1")
+    assert {d.name for d in (tmp_path / "sweep/cells").iterdir()} == {
+        "attention_scale=1_n_ctx",
+        "attention_scale=1",
+    }
+
+
+def test_two_sweeps_at_once_and_one_killed_at_its_start(command, tmp_path):
+    root = tmp_path / "sweep"
+    root.mkdir()
+    (root / "sweep.json.tmp").write_text('{"schema')
+    with locked(root), pytest.raises(ValueError, match="is in use: process"):
+        command("weight_decay=1")
+    assert not (root / "sweep.json").exists()
+    command("weight_decay=1")
+    assert names(root) == ["weight_decay=1"]
 
 
 @pytest.mark.parametrize(
