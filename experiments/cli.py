@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -33,6 +34,12 @@ def run(main: Callable[[], None]) -> None:
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         try:
             main()
+        except (
+            KeyboardInterrupt
+        ):  # at once: an interpreter that ends in an orderly way waits for XLA's threads
+            print("\nstopped: what is saved stays", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(128 + signal.SIGINT)
         except BrokenPipeError:  # `| head` has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except (ValueError, OSError) as error:  # OSError: no permission, disk full, a file in the way

@@ -8,6 +8,7 @@ dynamics.md (the steps at which things appear) and figures/dynamics.png and .svg
 """
 
 import json
+import warnings
 from pathlib import Path
 
 import jax
@@ -31,11 +32,25 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The run to read, as experiments
 _OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
 
 
-def circuits(workdir: Workdir, step: int) -> list[circuit.Circuit]:
-    """The circuit of every seed at a saved step, folded in float64."""
+def rows_at_the_end(workdir: Workdir) -> list[int]:
+    """The rows of the seeds that reached the last step; a warning names the others, which were not finite.
+
+    Raises ValueError where there is none.
+    """
+    step, state = workdir.restore(train.state_like(workdir.config), workdir.steps()[-1])
+    reached = np.asarray(state.step) == step
+    stopped = [seed for seed, ok in zip(workdir.config.train.seeds, reached, strict=True) if not ok]
+    if not reached.any():
+        raise ValueError(f"{workdir.path}: every seed stopped before step {step}, not finite after it")
+    if stopped:
+        warnings.warn(f"seeds {stopped} stopped before step {step} and are left out", stacklevel=2)
+    return np.flatnonzero(reached).tolist()
+
+
+def circuits(workdir: Workdir, step: int, rows: list[int]) -> list[circuit.Circuit]:
+    """The circuits of some seeds at a saved step, folded in float64."""
     _, state = workdir.restore(train.state_like(workdir.config), step)
     exact = jax.tree.map(lambda x: np.asarray(x, np.float64), state.params)
-    rows = range(workdir.config.train.num_seeds)
     return [circuit.fold({name: x[row] for name, x in exact.items()}, workdir.config.model) for row in rows]
 
 
@@ -82,15 +97,19 @@ def main() -> None:
         raise ValueError(f"{workdir.path} holds {len(steps)} checkpoints: dynamics needs at least 2")
     out = loading.made(Path(_OUT.value or workdir.path))
 
-    keys = [keys_of(last) for last in circuits(workdir, steps[-1])]
-    masks = [train.seed_mask(jnp.int32(seed), config) for seed in config.train.seeds]
+    at_the_end = rows_at_the_end(workdir)
+    numbers = [config.train.seeds[row] for row in at_the_end]
+    keys = [keys_of(last) for last in circuits(workdir, steps[-1], at_the_end)]
+    masks = [train.seed_mask(jnp.int32(seed), config) for seed in numbers]
     rows: list[list[dict]] = [[] for _ in keys]
     for step in tqdm(steps, unit="checkpoint", disable=None):
-        for found, mask, ks, seed_rows in zip(circuits(workdir, step), masks, keys, rows, strict=True):
+        for found, mask, ks, seed_rows in zip(
+            circuits(workdir, step, at_the_end), masks, keys, rows, strict=True
+        ):
             seed_rows.append(record(step, snapshot(found, mask, jnp.asarray(ks, int))))
     seeds = [
         {"seed": seed, "keys": ks, "milestones": milestones(seed_rows), "rows": seed_rows}
-        for seed, ks, seed_rows in zip(config.train.seeds, keys, rows, strict=True)
+        for seed, ks, seed_rows in zip(numbers, keys, rows, strict=True)
     ]
     text = dynamics_text(seeds)
     report = {"schema_version": SCHEMA_VERSION, "steps": steps, "seeds": seeds}

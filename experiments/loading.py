@@ -39,7 +39,7 @@ def define_flags() -> None:
 def load_params() -> Loaded:
     """The weights that the flags name, of a model of any attention rate; no circuit.
 
-    Raises ValueError where the workdir, the step or the seed is not there.
+    Raises ValueError where the workdir, the step or the seed is not there, or the seed stopped before it.
     """
     path, seed_index = flags.FLAGS.workdir, flags.FLAGS.seed_index
     if not path:
@@ -52,6 +52,12 @@ def load_params() -> Loaded:
             f"seeds), got {seed_index}"
         )
     step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)
+    reached = int(state.step[seed_index])
+    if reached != step and not config.imported:
+        raise ValueError(
+            f"seed_index {seed_index} stopped at step {reached}, before {step} (not finite after it): choose "
+            f"another, or a saved --step up to {reached}"
+        )
     params = {name: np.asarray(x[seed_index]) for name, x in state.params.items()}
     return Loaded(workdir, config, step, config.train.seeds[seed_index], params)
 

@@ -24,7 +24,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli, loading
+from experiments import cli, loading, training
 from experiments.sweep_files import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
 from modadd_jax import circuit, parallel, train
 from modadd_jax.analysis import cells, population, verdicts
@@ -161,11 +161,18 @@ def _wanted_steps() -> set[int] | None:
 
 
 def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
-    circuit.check_separable(cell.workdir.config.model)
-    saved = cell.workdir.steps()
-    steps = [step for step in saved if step > 0 and (wanted is None or step in wanted)]
+    """Those saved among `wanted`; without it among the schedule's, so not where training was stopped once."""
+    try:
+        circuit.check_separable(cell.workdir.config.model)
+    except ValueError as error:
+        raise ValueError(f"cell {cell.name}: {error}") from error
+    saved = [step for step in cell.workdir.steps() if step > 0]
+    wanted = training.saved_steps(cell.workdir.config) if wanted is None else wanted
+    steps = [step for step in saved if step in wanted]
     if not steps:
-        raise ValueError(f"cell {cell.name} has none of the steps {sorted(wanted)}: saved are {saved}")
+        raise ValueError(
+            f"cell {cell.name} has none of the steps {sorted(wanted)} after 0: saved are {saved}"
+        )
     return steps
 
 
@@ -209,7 +216,7 @@ def main() -> None:
         raise ValueError("--step is for a run; the steps of a sweep's cells are --steps")
     if not whole and _STEPS.value is not None:
         raise ValueError(f"--steps is for a sweep, and {path} has no {SWEEP_FILE}: give --step")
-    out = Path(_OUT.value).absolute() if _OUT.value else None
+    out = loading.made(Path(_OUT.value).absolute()) if _OUT.value else None
     if whole:
         summarize_sweep(path, out or path)
     else:

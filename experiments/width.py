@@ -178,7 +178,10 @@ def workdirs(out: Path) -> list[Workdir]:
         found = []
         for path in map(Path, _WORKDIRS.value):
             if is_sweep(path):
-                found += [cell.workdir for cell in finished_cells(path, read_sweep(path))[0]]
+                finished, others = finished_cells(path, read_sweep(path))
+                if not finished:
+                    raise ValueError(f"no cell of {path} is trained to its end yet: {', '.join(others)}")
+                found += [cell.workdir for cell in finished]
             else:
                 found.append(Workdir.open(path))
         for workdir in found:

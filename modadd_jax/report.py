@@ -9,6 +9,7 @@ def _cell(value: Any, form: str) -> str:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, padded so that it also reads well in a terminal."""
+    header, *rows = ([cell.replace("|", r"\|") for cell in row] for row in [header, *rows])  # as in |M_4|
     widths = [max(len(row[j]) for row in [header, *rows]) for j in range(len(header))]
     lines = [header, ["-" * (width - 1) + ":" for width in widths], *rows]
     return "\n".join(

@@ -1,7 +1,9 @@
 """experiments.summarize on a run and on a sweep: agreement with experiments.analyze, failures, refusals."""
 
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -137,6 +139,26 @@ def test_a_bad_seed_is_named_and_breaks_no_other(run):
             assert (path / "figures" / f"{name}.{suffix}").stat().st_size > 5_000
 
 
+def test_a_seed_that_stopped_is_not_analysed_as_if_it_had_not(run):
+    result = command("analyze", f"--workdir={run[0]}", "--seed_index=2")
+    assert result.returncode == 2
+    assert "seed_index 2 stopped at step 50, before 100 (not finite after it)" in result.stderr
+
+
+def check_tables(text):
+    """Every row of a Markdown table has as many cells as its header."""
+    groups = itertools.groupby(text.splitlines(), key=lambda line: line.startswith("|"))
+    tables = [
+        [re.sub(r"\\\|", "", line).count("|") for line in lines] for is_table, lines in groups if is_table
+    ]
+    assert tables
+    assert all(len(set(table)) == 1 for table in tables), tables
+
+
+def test_tables_are_tables(run):
+    check_tables((run[0] / "summary.md").read_text())
+
+
 def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
     sweep = tmp_path / "sweep"
     listed = []
@@ -164,6 +186,7 @@ def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
     assert f"- {later}" in result.stdout
     assert [len(cell["steps"]) for cell in report["cells"]] == [1, 1]
     assert [line["field"] for line in report["lines"]] == ["train_fraction"]
+    check_tables((sweep / "summary.md").read_text())
     assert (sweep / "figures" / "map.png").stat().st_size > 5_000
     assert np.isfinite(report["all_seeds"]["distributions"]["r2_full"]["all"]["median"])
 

@@ -34,11 +34,11 @@ def relations(keys: Sequence[int], p: int) -> list[Relation]:
 
 
 def expected_doubles(n_keys: int, p: int) -> float:
-    """Pairs (k, 2k) among n_keys different frequencies drawn at random, on average; for p prime and above 3.
+    """Pairs (k, 2k) among n_keys different frequencies drawn at random, on average; for p prime.
 
     Each of the n_keys (n_keys - 1) ordered pairs is one with probability 1 / ((p-1)/2 - 1).
     """
-    return n_keys * (n_keys - 1) / ((p - 3) / 2)
+    return n_keys * (n_keys - 1) / ((p - 3) / 2) if n_keys > 1 else 0.0  # p = 3 has one frequency
 
 
 class Verdict(NamedTuple):

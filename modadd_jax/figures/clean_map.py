@@ -124,7 +124,7 @@ def _setting_axis(ax: Axes, places: Sequence[Place], is_log: bool) -> None:
     if is_log:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
-    margin = 0.12 * (max(values) - min(values))
+    margin = 0.12 * (max(values) - min(values)) or 1.0  # one place alone
     limits = (
         (min(values) / 1.3, max(values) * 1.3) if is_log else (min(values) - margin, max(values) + margin)
     )
