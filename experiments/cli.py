@@ -34,9 +34,8 @@ def run(main: Callable[[], None]) -> None:
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         try:
             main()
-        except (
-            KeyboardInterrupt
-        ):  # at once: an interpreter that ends in an orderly way waits for XLA's threads
+        except KeyboardInterrupt:
+            # At once: an interpreter that ends in an orderly way waits for XLA's threads.
             print("\nstopped: what is saved stays", file=sys.stderr, flush=True)
             sys.stdout.flush()
             os._exit(128 + signal.SIGINT)

@@ -38,13 +38,13 @@ def rows_at_the_end(workdir: Workdir) -> list[int]:
     Raises ValueError where there is none.
     """
     step, state = workdir.restore(train.state_like(workdir.config), workdir.steps()[-1])
-    reached = np.asarray(state.step) == step
-    stopped = [seed for seed, ok in zip(workdir.config.train.seeds, reached, strict=True) if not ok]
-    if not reached.any():
+    alive = loading.reached(workdir.config, state, step)
+    stopped = [seed for seed, ok in zip(workdir.config.train.seeds, alive, strict=True) if not ok]
+    if not alive.any():
         raise ValueError(f"{workdir.path}: every seed stopped before step {step}, not finite after it")
     if stopped:
         warnings.warn(f"seeds {stopped} stopped before step {step} and are left out", stacklevel=2)
-    return np.flatnonzero(reached).tolist()
+    return np.flatnonzero(alive).tolist()
 
 
 def circuits(workdir: Workdir, step: int, rows: list[int]) -> list[circuit.Circuit]:

@@ -36,6 +36,11 @@ def define_flags() -> None:
     flags.DEFINE_string("out", None, "Where to write; default the workdir, or seed<s>/ and step<S>/ in it.")
 
 
+def reached(config: Config, state: train.TrainState, step: int) -> np.ndarray:
+    """Which seeds of a state saved as `step` had come so far [S]; the others keep their last finite state."""
+    return config.imported | (np.asarray(state.step) == step)
+
+
 def load_params() -> Loaded:
     """The weights that the flags name, of a model of any attention rate; no circuit.
 
@@ -52,11 +57,11 @@ def load_params() -> Loaded:
             f"seeds), got {seed_index}"
         )
     step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)
-    reached = int(state.step[seed_index])
-    if reached != step and not config.imported:
+    if not reached(config, state, step)[seed_index]:
+        last = int(state.step[seed_index])
         raise ValueError(
-            f"seed_index {seed_index} stopped at step {reached}, before {step} (not finite after it): choose "
-            f"another, or a saved --step up to {reached}"
+            f"seed_index {seed_index} stopped at step {last}, before {step} (not finite after it): choose "
+            f"another, or a saved --step up to {last}"
         )
     params = {name: np.asarray(x[seed_index]) for name, x in state.params.items()}
     return Loaded(workdir, config, step, config.train.seeds[seed_index], params)

@@ -93,7 +93,7 @@ def rows_of(workdir: Workdir, state: train.TrainState, step: int, bar: tqdm) -> 
     config = workdir.config
     params = {name: np.asarray(x) for name, x in state.params.items()}
     done = np.asarray(state.step)
-    alive = np.flatnonzero(config.imported | (done == step))
+    alive = np.flatnonzero(loading.reached(config, state, step))
     bar.update(done.size - alive.size)
     read = numbers_of({name: x[alive] for name, x in params.items()}, config.model, bar) if alive.size else []
     found = dict(zip(alive.tolist(), read, strict=True))

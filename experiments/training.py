@@ -165,10 +165,10 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
                 for place in workdir.set_aside_after(step):
                     print(f"the damaged checkpoint is now {place}")
                 workdir.truncate_metrics(step)
-                done = step == run.config.train.num_steps
-                print(
-                    f"{workdir.path} is complete" if done else f"continuing {workdir.path} from step {step}"
-                )
+                if step == run.config.train.num_steps:
+                    print(f"{workdir.path} is complete")
+                else:
+                    print(f"continuing {workdir.path} from step {step}")
         yield Start(workdir, step, state)
 
 
@@ -215,9 +215,8 @@ def run_together(
             except (ValueError, OSError) as error:
                 failures[index] = error
 
-        def place(
-            index: int,
-        ) -> tuple[int, bool]:  # a run killed as it saved step 0 stands there with a state
+        def place(index: int) -> tuple[int, bool]:
+            """Where a run stands; one killed as another saved step 0 may have a state there or none."""
             return starts[index].step, starts[index].state is not None
 
         for _, group in itertools.groupby(sorted(starts, key=place), key=place):
@@ -252,8 +251,7 @@ def advance(
         wave_size = train.rows_that_fit(config)
     waves = parallel.plan(num_rows, wave_size)
     parts = np.cumsum([w.config.train.num_seeds for w in workdirs])[:-1]  # where one run's rows end
-
-    owners = [w.path for w in workdirs for _ in w.config.train.seeds]
+    owners = [w.path.name for w in workdirs for _ in w.config.train.seeds]
 
     row_waves = parallel.scatter(rows, waves)
     states, masks = map(list, zip(*(init(row) for row in row_waves), strict=True))
@@ -296,10 +294,8 @@ def advance(
         states, finites = map(list, zip(*results, strict=True))
         finite = parallel.gather(finites, num_rows)
         for row in np.flatnonzero(alive & ~finite):
-            whose = owners[row].name
-            progress.say(
-                f"seed {rows.seed[row]} of {whose} stopped: not finite between steps {start} and {step}"
-            )
+            who = f"seed {rows.seed[row]} of {owners[row]}"
+            progress.say(f"{who} stopped: not finite between steps {start} and {step}")
         alive &= finite
         if not alive.any():
             if not end_without_seeds:

@@ -89,7 +89,7 @@ def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
     """Every key frequency of every seed at the last step; seeds that stopped before it are left out."""
     config = workdir.config
     step, state = workdir.restore(train.state_like(config))
-    alive = np.flatnonzero(config.imported | (np.asarray(state.step) == step))
+    alive = np.flatnonzero(loading.reached(config, state, step))
     if not alive.size:
         return []
     rows = (jax.random.split(key, alive.size), jax.tree.map(lambda x: x[alive], state.params))

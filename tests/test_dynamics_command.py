@@ -6,7 +6,9 @@ import pytest
 
 from experiments.training import evaluated_steps, saved_steps, stops
 from modadd_jax.config import Config
+from modadd_jax.train import state_like
 from tests.commands import command
+from tests.test_summarize_command import make_run, stopped
 
 TINY = "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=6 --checkpoint_every=12"
 
@@ -50,6 +52,16 @@ def test_dynamics_of_a_run(run):
                 assert row[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-6)
     assert (run / "dynamics.md").read_text().strip() in result.stdout
     assert (run / "figures" / "dynamics.png").stat().st_size > 10_000
+
+
+def test_a_seed_that_stopped_is_left_out_by_name(tmp_path):
+    workdir = make_run(tmp_path / "run", (stopped,))
+    workdir.save(0, workdir.restore(state_like(workdir.config))[1])
+    result = command("dynamics", f"--workdir={workdir.path}")
+    assert result.returncode == 0, result.stderr
+    assert "warning: seeds [2] stopped before step 100 and are left out" in result.stderr
+    report = json.loads((workdir.path / "dynamics.json").read_text())
+    assert [seed["seed"] for seed in report["seeds"]] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -229,9 +229,9 @@ def die_at(event, path):
 
 
 def test_a_run_killed_at_twenty_moments(tmp_path, reference):
-    """Moments are counted in file operations, most of them in a save; each child goes on from the last,
+    """Moments are counted in file operations, most of them in a save.
 
-    and from nothing where that was the end.
+    Each child goes on from where the last one died, and a new run begins where one reached its end.
     """
     rng = np.random.default_rng(6)
     path, killed, reached = tmp_path / "run0", 0, set()
@@ -279,12 +279,12 @@ def test_a_full_disk_is_said_and_the_run_goes_on_later(limit, half, reference):
     check_same(half, reference)
 
 
-def ask_to_stop(path):
+def ask_to_stop(path, at):
     prepare()
     pause = training.metric_rows
 
     def then_signal(step, *rest):
-        if step == 25:
+        if step == at:
             os.kill(os.getpid(), signal.SIGTERM)
         return pause(step, *rest)
 
@@ -292,11 +292,14 @@ def ask_to_stop(path):
     training.run(CONFIG, path)
 
 
-def test_a_run_asked_to_stop_saves_and_ends(tmp_path, reference):
+@pytest.mark.parametrize("at", [25, 60])
+def test_a_run_asked_to_stop_saves_and_ends(at, tmp_path, reference):
+    """Also where it has just ended: a sweep must not begin another cell."""
     path = tmp_path / "run"
-    process = child(ask_to_stop, path)
+    process = child(ask_to_stop, path, at)
     process.join()
     assert process.exitcode == 128 + signal.SIGTERM
-    assert Workdir.open(path).steps() == [0, 10, 20, 30]  # the step at which the signal was seen
+    last = Workdir.open(path).steps()[-1]
+    assert last == {25: 30, 60: 60}[at]  # the step at which the signal was seen
     training.run(CONFIG, path)
     check_same(path, reference)

@@ -113,6 +113,7 @@ def test_doubles_by_chance():
     draws = list(itertools.combinations(range(1, (p + 1) // 2), n))
     mean = np.mean([sum(r.times == 2 for r in verdicts.relations(keys, p)) for keys in draws])
     assert verdicts.expected_doubles(n, p) == pytest.approx(mean)
+    assert verdicts.expected_doubles(1, 3) == 0  # there is one frequency
 
 
 def test_wilson_interval():
