@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.image import imread
 
 from modadd_jax import tables
 from modadd_jax.checkpoint import Workdir, sha256_of_params
@@ -57,6 +58,15 @@ def test_everything_is_written(made):
         own = path / "figures" / f"k{frequency['k']}"
         assert {file.stem.split("_")[0] for file in own.iterdir()} == {f"figure{n}" for n in (1, 2, 3, 5)}
     assert (path / "report.html").stat().st_size < 8e6
+
+
+def test_nothing_is_drawn_beyond_the_edge_of_a_picture(made):
+    pictures = sorted(made[0].rglob("*.png"))
+    assert len(pictures) > 10
+    for file in pictures:
+        darkness = 1 - imread(file)[..., :3].min(-1)
+        edges = (darkness[0], darkness[-1], darkness[:, 0], darkness[:, -1])
+        assert max(edge.max() for edge in edges) < 0.2, file
 
 
 def test_results_name_the_weights_and_every_number_is_in_its_file(made):

@@ -45,7 +45,7 @@ def logits_against_forms(
     low, high = min(x.min() for x in (logits, *tables)), max(x.max() for x in (logits, *tables))
     margin = 0.03 * (high - low) if high > low else 1.0
     box = (low - margin, high + margin)
-    fig = Figure(figsize=(min(style.DOUBLE, 0.9 + 2.05 * len(forms)), 2.65), layout="compressed")
+    fig = Figure(figsize=(min(style.DOUBLE, 0.9 + 2.05 * len(forms)), 2.75), layout="compressed")
     axes = fig.subplots(1, len(forms), sharex=True, sharey=True, squeeze=False)[0]
     norm = LogNorm(1, 10)
     for ax, letter, form, table in zip(axes, "abcd", forms, tables, strict=False):
