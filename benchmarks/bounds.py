@@ -24,9 +24,11 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis import bounds, closed_form, logit_bound
+from modadd_jax.analysis import closed_form
+from modadd_jax.analysis.bounds import logits as logit_bound
+from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
-from modadd_jax.analysis.reading import read_neurons
 from modadd_jax.circuit import Circuit, all_logits
 
 FREQUENCIES = 4  # of each circuit, with a neuron each at least

@@ -29,8 +29,10 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis import certificate, classes, linear, margins
-from modadd_jax.analysis.margins import Hints
+from modadd_jax.analysis.certificates import class_bounds as classes
+from modadd_jax.analysis.certificates import linear, margins
+from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates.margins import Hints
 from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.losses import margin

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from modadd_jax import train
 from modadd_jax.config import Config
+from modadd_jax.training import step as train
 
 
 def gemm_rate(size: int = 2048, repeats: int = 7) -> float:

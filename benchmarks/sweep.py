@@ -29,10 +29,12 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax import circuit, parallel, train
-from modadd_jax.analysis import summary
+from modadd_jax import circuit
+from modadd_jax.analysis import reading as summary
 from modadd_jax.config import PRECISIONS, Config, preset
 from modadd_jax.data import train_pairs
+from modadd_jax.training import parallel
+from modadd_jax.training import step as train
 
 _P = flags.DEFINE_integer("p", 59, "Modulus.")
 _D_MLP = flags.DEFINE_integer("d_mlp", 512, "Neurons.")

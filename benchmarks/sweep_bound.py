@@ -19,7 +19,7 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis.sweep import sweep
+from modadd_jax.analysis.bounds.supremum import sweep
 
 _N = flags.DEFINE_list("n", ["32", "64", "128", "256", "512", "1024", "2048"], "Numbers of nodes.")
 _COPIES = flags.DEFINE_integer("copies", 16, "Copies of the 6 rules in one call.", lower_bound=1)

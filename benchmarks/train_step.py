@@ -15,9 +15,9 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax import train
 from modadd_jax.config import preset
 from modadd_jax.data import train_pairs
+from modadd_jax.training import step as train
 
 _P = flags.DEFINE_integer("p", 113, "Modulus.")
 _FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")

@@ -15,11 +15,11 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax.analysis import algorithm
-from modadd_jax.checkpoint import sha256_of_params, write_atomically
+from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.figures.algorithm import algorithm as draw
 from modadd_jax.figures.style import save
-from modadd_jax.report_algorithm import algorithm_text
+from modadd_jax.report.clock_or_pizza import algorithm_text
+from modadd_jax.storage.workdir import sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
 

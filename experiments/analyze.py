@@ -16,10 +16,13 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax import figures, report
-from modadd_jax.analysis import bounds, closed_form, lens, summary
-from modadd_jax.checkpoint import sha256_of_params, write_atomically
+from modadd_jax import figures
+from modadd_jax.analysis import closed_form, lens
+from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.bounds import table as bounds
 from modadd_jax.circuit import Nearest, all_logits
+from modadd_jax.report import text as report
+from modadd_jax.storage.workdir import sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
 

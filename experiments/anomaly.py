@@ -20,11 +20,13 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax.analysis import anomaly, backdoor, certificate, margins
-from modadd_jax.checkpoint import write_atomically
+from modadd_jax.analysis.certificates import margins
+from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.studies import anomaly, backdoor
 from modadd_jax.figures import certificate as figures
 from modadd_jax.figures.style import save
-from modadd_jax.report_anomaly import anomaly_text
+from modadd_jax.report.anomaly import anomaly_text
+from modadd_jax.storage.workdir import write_atomically
 
 SCHEMA_VERSION = 1
 

@@ -19,14 +19,15 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import cli, training
-from modadd_jax import train
-from modadd_jax.analysis import algorithm
-from modadd_jax.checkpoint import CONFIG_FILE, Workdir, write_atomically
+from experiments import cli
+from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
 from modadd_jax.figures.style import save
-from modadd_jax.report_algorithm import attention_rate_text
+from modadd_jax.report.clock_or_pizza import attention_rate_text
+from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
+from modadd_jax.training import loop as training
+from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 QUICK = {

@@ -15,11 +15,12 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax.analysis import bounds, summary
-from modadd_jax.checkpoint import write_atomically
+from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.bounds import table as bounds
 from modadd_jax.figures import bounds as figures
 from modadd_jax.figures.style import save
-from modadd_jax.report_bounds import bounds_text
+from modadd_jax.report.bounds import bounds_text
+from modadd_jax.storage.workdir import write_atomically
 
 SCHEMA_VERSION = 1
 COST_KEYS = {"sizes", "exponents", "p_fixed", "m_fixed"}  # of the benchmark, for its figure

@@ -24,9 +24,9 @@ from absl import flags
 
 from experiments import cli, loading
 from modadd_jax import checker
-from modadd_jax.analysis import certificate
-from modadd_jax.checkpoint import Workdir, sha256_of_params, write_atomically
-from modadd_jax.report_certificate import certificate_text
+from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.report.certificate import certificate_text
+from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from modadd_jax import parallel
+from modadd_jax.training import parallel
 
 
 def define_flags() -> None:

@@ -18,13 +18,15 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax import circuit, train
-from modadd_jax.analysis import reading, summary
-from modadd_jax.analysis.progress import Snapshot, snapshot
-from modadd_jax.checkpoint import Workdir, write_atomically
+from modadd_jax import circuit
+from modadd_jax.analysis import neurons as reading
+from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.studies.dynamics import Snapshot, snapshot
 from modadd_jax.figures.dynamics import dynamics as draw
 from modadd_jax.figures.style import save
-from modadd_jax.report_dynamics import dynamics_text, milestones
+from modadd_jax.report.dynamics import dynamics_text, milestones
+from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from absl import flags
 
 from experiments import cli, loading
-from experiments.state_files import write_state
-from modadd_jax import convert
-from modadd_jax.checkpoint import write_atomically
+from modadd_jax.importing import convert
+from modadd_jax.importing.files import write_state
+from modadd_jax.storage.workdir import write_atomically
 
 loading.define_flags()
 flags.adopt_module_key_flags(loading)  # so that --help lists them

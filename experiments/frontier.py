@@ -19,14 +19,14 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax import train
-from modadd_jax.analysis import certificate
-from modadd_jax.checkpoint import Workdir, write_atomically
+from modadd_jax.analysis.certificates import strategies as certificate
 from modadd_jax.circuit import check_separable
 from modadd_jax.config import Config
 from modadd_jax.figures import certificate as figures
 from modadd_jax.figures.style import save
-from modadd_jax.report_frontier import frontier_text, model_of
+from modadd_jax.report.frontier import frontier_text, model_of
+from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 

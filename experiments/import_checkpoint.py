@@ -26,13 +26,14 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from experiments.state_files import read_state
-from modadd_jax import convert
-from modadd_jax.analysis import closed_form, summary
-from modadd_jax.checkpoint import Workdir, sha256_of_params, write_atomically
+from modadd_jax.analysis import closed_form
+from modadd_jax.analysis import reading as summary
 from modadd_jax.circuit import constant_attention, nearest
 from modadd_jax.config import SCALES, Config, ModelConfig
-from modadd_jax.train import TrainState
+from modadd_jax.importing import convert
+from modadd_jax.importing.files import read_state
+from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
+from modadd_jax.training.step import TrainState
 
 IMPORT_FILE = "import.json"
 

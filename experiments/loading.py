@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from modadd_jax import circuit, train
-from modadd_jax.checkpoint import Workdir
+from modadd_jax import circuit
 from modadd_jax.circuit import Circuit, Nearest
 from modadd_jax.config import Config
+from modadd_jax.storage.workdir import Workdir
+from modadd_jax.training import step as train
 
 
 class Loaded(NamedTuple):

@@ -35,10 +35,12 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax import circuit, figures, html, tables
-from modadd_jax.analysis import summary
-from modadd_jax.checkpoint import CONFIG_FILE, Workdir, sha256_of_params, write_atomically
+from modadd_jax import circuit, figures
+from modadd_jax.analysis import reading as summary
 from modadd_jax.config import Config, preset
+from modadd_jax.report import page as html
+from modadd_jax.report import tables
+from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
 RECORD = "reproduce.json"

@@ -13,11 +13,12 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax.analysis import secondary, summary
-from modadd_jax.checkpoint import write_atomically
+from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.studies import secondary
 from modadd_jax.figures import secondary as figures
 from modadd_jax.figures.style import save
-from modadd_jax.report_secondary import secondary_record, secondary_text
+from modadd_jax.report.secondary import secondary_record, secondary_text
+from modadd_jax.storage.workdir import write_atomically
 
 SCHEMA_VERSION = 1
 

@@ -24,17 +24,22 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli, loading, training
-from experiments.sweep_files import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
-from modadd_jax import circuit, parallel, train
-from modadd_jax.analysis import cells, population, verdicts
-from modadd_jax.checkpoint import Workdir, sha256_of_params, write_atomically
+from experiments import cli, loading
+from modadd_jax import circuit
+from modadd_jax.analysis.population import seed_statistics as population
+from modadd_jax.analysis.population import sweep_map as cells
+from modadd_jax.analysis.population import verdicts
 from modadd_jax.config import ModelConfig
 from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.figures.style import save
 from modadd_jax.model import param_shapes
-from modadd_jax.report_summary import map_text, summary_text
+from modadd_jax.report.population import map_text, summary_text
+from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
+from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
+from modadd_jax.training import loop as training
+from modadd_jax.training import parallel
+from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"

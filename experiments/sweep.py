@@ -19,8 +19,9 @@ from pathlib import Path
 
 from absl import flags
 
-from experiments import cli, distributed, training
-from experiments.sweep_files import (
+from experiments import cli, distributed
+from modadd_jax.config import Config, ModelConfig, TrainConfig
+from modadd_jax.storage.sweep_dir import (
     SWEEP_FILE,
     Sweep,
     cell_name,
@@ -30,9 +31,10 @@ from experiments.sweep_files import (
     values_of,
     write_sweep,
 )
-from modadd_jax import parallel, train
-from modadd_jax.checkpoint import holds_files, locked
-from modadd_jax.config import Config, ModelConfig, TrainConfig
+from modadd_jax.storage.workdir import holds_files, locked
+from modadd_jax.training import loop as training
+from modadd_jax.training import parallel
+from modadd_jax.training import step as train
 
 SAME_IN_ALL = ("seed", "num_seeds", "seed_list")
 

@@ -18,9 +18,10 @@ or with --distributed under SLURM or on a TPU pod.
 
 from absl import flags
 
-from experiments import cli, distributed, training
-from modadd_jax import parallel
+from experiments import cli, distributed
 from modadd_jax.config import Config
+from modadd_jax.training import loop as training
+from modadd_jax.training import parallel
 
 cli.define_config_flags()
 distributed.define_flags()

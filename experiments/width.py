@@ -21,17 +21,20 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli, loading, training
-from experiments.sweep_files import finished_cells, is_sweep, read_sweep
-from modadd_jax import circuit, train
-from modadd_jax.analysis import population, width
-from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD
-from modadd_jax.checkpoint import Workdir, write_atomically
+from experiments import cli, loading
+from modadd_jax import circuit
+from modadd_jax.analysis.population import seed_statistics as population
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
+from modadd_jax.analysis.studies import width
 from modadd_jax.config import ModelConfig, preset
 from modadd_jax.figures.style import save
 from modadd_jax.figures.width import Example
 from modadd_jax.figures.width import width as draw
-from modadd_jax.report_width import width_text
+from modadd_jax.report.width import width_text
+from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
+from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.training import loop as training
+from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 EXAMPLES = 4  # rules drawn as rectangles

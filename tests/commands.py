@@ -17,7 +17,9 @@ TINY = (
     "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=50 --checkpoint_every=100"
 )
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["modadd_jax.checkpoint", "modadd_jax.figures", "modadd_jax.train", "optax"])
+FORKED.set_forkserver_preload(
+    ["modadd_jax.storage.workdir", "modadd_jax.figures", "modadd_jax.training.step", "optax"]
+)
 
 
 def snapshot(path):

@@ -24,18 +24,18 @@ matplotlib.use("Agg")
 
 # The longest files: started last, one of them would keep one worker busy while the others wait.
 LONG = (
-    "test_reproduce.py",
-    "test_train.py",
-    "test_experiments.py",
-    "test_dynamics_command.py",
-    "test_summarize_command.py",
-    "test_faults.py",
-    "test_parallel.py",
-    "test_as_users_run.py",
-    "test_notebook.py",
-    "test_secondary.py",
-    "test_bounds.py",
-    "test_algorithm.py",
+    "test_commands/test_reproduce.py",
+    "test_training/test_step.py",
+    "test_commands/test_pipeline.py",
+    "test_commands/test_dynamics.py",
+    "test_commands/test_summarize.py",
+    "test_training/test_faults.py",
+    "test_training/test_parallel.py",
+    "tests/test_as_users_run.py",
+    "tests/test_notebook.py",
+    "test_studies/test_secondary.py",
+    "test_bounds/test_table.py",
+    "test_studies/test_clock_or_pizza.py",
 )
 
 
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config, items):
     Tests marked as_users_run are left to the process that test_as_users_run.py starts for them.
     """
     order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(LONG)))
     if os.environ["XLA_FLAGS"]:
         left = [item for item in items if item.get_closest_marker("as_users_run")]
         config.hook.pytest_deselected(items=left)

@@ -9,7 +9,11 @@ import sys
 
 from tests.commands import ROOT
 
-FILES = ("tests/test_experiments.py", "tests/test_sweep_command.py", "tests/test_train.py")
+FILES = (
+    "tests/test_commands/test_pipeline.py",
+    "tests/test_commands/test_sweep.py",
+    "tests/test_training/test_step.py",
+)
 
 
 def test_bits_are_those_that_users_get():

@@ -19,8 +19,8 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
+from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.quadrature import rule_of
-from modadd_jax.analysis.reading import Neurons
 from modadd_jax.circuit import Circuit
 
 # Harmonics that each form keeps: cos x; + the secondary; + the offset; or all, with their phases.

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier, quadrature
-from modadd_jax.analysis.summary import Frequency
+from modadd_jax.analysis.reading import Frequency
 
 
 class Lens(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis.reading import Neurons
+from modadd_jax.analysis.neurons import Neurons
 
 INTEGRAL = 2 / 3  # the size of the integral, by which every error is divided
 

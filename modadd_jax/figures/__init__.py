@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from modadd_jax.analysis.summary import Reading
+from modadd_jax.analysis.reading import Reading
 from modadd_jax.figures.integral import band, finite_sum_to_integral, rectangles
 from modadd_jax.figures.logits import logits_against_forms, profiles
 from modadd_jax.figures.phases import phase_relation

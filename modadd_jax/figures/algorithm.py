@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from modadd_jax.analysis.algorithm import PIZZA_IRRELEVANCE, PIZZA_SYMMETRICITY, Algorithm
+from modadd_jax.analysis.studies.clock_or_pizza import PIZZA_IRRELEVANCE, PIZZA_SYMMETRICITY, Algorithm
 from modadd_jax.figures import style
 
 SYMMETRICITY, IRRELEVANCE = "gradient symmetricity", "distance irrelevance"

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from modadd_jax.analysis import quadrature
-from modadd_jax.analysis.bounds import BoundTable, FrequencyTable
+from modadd_jax.analysis.bounds.table import BoundTable, FrequencyTable
 from modadd_jax.analysis.lens import check_input, lens
 from modadd_jax.analysis.quadrature import INTEGRAL
-from modadd_jax.analysis.summary import Reading, frequency_of
+from modadd_jax.analysis.reading import Reading, frequency_of
 from modadd_jax.figures import style
 
 _lens = jax.jit(lens, static_argnames=("p", "n_points"))

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from modadd_jax.analysis.cells import Cell
-from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
+from modadd_jax.analysis.population.sweep_map import Cell
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
 from modadd_jax.figures import style
 from modadd_jax.figures.population import (
     LEAST,
@@ -25,7 +25,7 @@ from modadd_jax.figures.population import (
     log_axis,
     spots,
 )
-from modadd_jax.report_summary import KEY_WORDS, WORDS, settings_text, value_text
+from modadd_jax.report.population import KEY_WORDS, WORDS, settings_text, value_text
 
 MOST_LINES = 6  # of one panel, with a colour each; further ones are thin and grey
 SPREADS = (  # beside the shares: what a clean seed must keep below a limit

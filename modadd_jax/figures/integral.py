@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from modadd_jax.analysis.lens import Lens, check_input, lens
 from modadd_jax.analysis.quadrature import INTEGRAL
-from modadd_jax.analysis.summary import Reading
+from modadd_jax.analysis.reading import Reading
 from modadd_jax.figures import style
 
 _lens = jax.jit(lens, static_argnames=("p", "n_points"))

@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from modadd_jax.analysis.summary import Reading
+from modadd_jax.analysis.reading import Reading
 from modadd_jax.figures import style
 
 # Each form of closed_form.FORMS: its waveform T, colour and dashes.

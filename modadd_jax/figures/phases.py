@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from modadd_jax.analysis.phases import wrap
-from modadd_jax.analysis.summary import Frequency, Reading
+from modadd_jax.analysis.reading import Frequency, Reading
 from modadd_jax.figures import style
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
 from modadd_jax.figures import style
 
 VERDICTS = {

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
-from modadd_jax.analysis.summary import Frequency, Reading, frequency_of
+from modadd_jax.analysis.reading import Frequency, Reading, frequency_of
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches, width of one and of two columns
 

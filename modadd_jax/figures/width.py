@@ -8,11 +8,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from modadd_jax.analysis.verdicts import CLEAN_PHASE_STD
-from modadd_jax.analysis.width import Rectangles
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
+from modadd_jax.analysis.studies.width import Rectangles
 from modadd_jax.figures import style
 from modadd_jax.figures.integral import FILL
-from modadd_jax.report_width import NODES
+from modadd_jax.report.width import NODES
 
 LOOKS = {  # of constructed rules
     "random": {"color": style.ORANGE, "linestyle": "-"},

@@ -1,0 +1,129 @@
+"""Sums over neurons for all p^2 inputs at once, exactly, by counting where neurons switch.
+
+    S(a, b) = sum_i q_i ReLU(x_i(a) + y_i(b)) = sum_i q_i x_i(a) [on_i(a, b)] + sum_i q_i y_i(b) [on_i(a, b)]
+
+with on_i(a, b) whether x_i(a) + y_i(b) > 0. Fix a neuron and a. As b runs through the residues in the
+order of the neuron's own frequency, y_i is nearly one wave, so on_i changes about twice: S needs one
+addition for each change and one prefix sum for each a and each frequency, O(p m + K p^2) in the place of
+p^2 m. The frequencies are hints: a wrong one makes more changes, and never a wrong sum.
+
+Sort -x_i once; then on_i(a, b) says that a's rank in this order is below level(b), the number of a' with
+-x_i(a') < y_i(b), and the a that switch between two neighbours in the order are those whose rank lies
+between their levels. Comparisons of floats are exact, so that both halves of S agree on who is on.
+
+`logit_bound` has another way to such sums: envelopes that rise and fall once make exactly two events
+and a doubt, with static shapes. Here every switch is an event and nothing is in doubt.
+Letters in shapes: p odd modulus, m neurons, K frequencies, L columns, E capacity for events.
+Source: docs/certificate.md, section 2.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from modadd_jax.analysis.bounds.logits import Orders
+
+
+class Switches(NamedTuple):
+    """Which a of the first table switch as b of the second goes on, for every neuron."""
+
+    by_size: jax.Array  # [m, p] int, the a in ascending order of -first
+    level: jax.Array  # [m, p+1] int, how many of them are on at each place of b; 0 before the first
+    n_events: jax.Array  # () int, all switches
+
+
+class Events(NamedTuple):
+    """The switches one by one. An event beyond the last has value 0."""
+
+    neuron: jax.Array  # [E] int
+    at: jax.Array  # [E] int, (frequency, a, place of b) as one number below K p^2
+    value: jax.Array  # [E] first_i(a) where the neuron goes on, -first_i(a) where it goes off
+    fit: jax.Array  # () bool, whether the capacity was enough
+
+
+def _count_below(ascending: jax.Array, x: jax.Array) -> jax.Array:
+    """How many numbers of each ascending row [m, p] are below each x [m, n]: [m, n] int.
+
+    Bisection by falling powers of two, one comparison of floats a step.
+    """
+    p = ascending.shape[1]
+    below = jnp.zeros(x.shape, jnp.int32)
+    for exponent in reversed(range(p.bit_length())):
+        probe = below + 2**exponent
+        passed = jnp.take_along_axis(ascending, jnp.minimum(probe, p) - 1, axis=1) < x
+        below = jnp.where((probe <= p) & passed, probe, below)
+    return below
+
+
+def switches(first: jax.Array, second: jax.Array, order: Orders, group: jax.Array) -> Switches:
+    """Sorts and searches; O(p log p) comparisons a neuron.
+
+    Args:
+      first: [p, m] x, whose argument a stays put.
+      second: [p, m] y, whose argument b runs.
+      order: the residues in the order of the K frequencies (`logit_bound.orders`).
+      group: [m] int in 0..K-1, the frequency by whose order the neuron's b runs.
+    """
+    minus = -first.T  # [m, p]
+    by_size = jnp.argsort(minus, axis=1)
+    running = jnp.take_along_axis(second.T, order.residue[group], axis=1)  # [m, p (place)]
+    level = _count_below(jnp.take_along_axis(minus, by_size, axis=1), running)
+    level = jnp.pad(level, ((0, 0), (1, 0)))
+    return Switches(by_size, level, jnp.abs(jnp.diff(level, axis=1)).sum())
+
+
+def list_events(first: jax.Array, found: Switches, group: jax.Array, capacity: int) -> Events:
+    """Every switch of `found`.
+
+    Args:
+      first, group: as given to `switches`.
+      capacity: E, static, at least `found.n_events`; m p^2 always is.
+    """
+    m, p = found.by_size.shape
+    before, after = found.level[:, :-1].ravel(), found.level[:, 1:].ravel()  # [m p (place)]
+    size = jnp.abs(after - before)
+    cell = jnp.repeat(jnp.arange(m * p), size, total_repeat_length=capacity)  # [E]
+    number = jnp.arange(capacity)
+    exists = number < found.n_events
+    rank = number - (jnp.cumsum(size) - size)[cell] + jnp.minimum(before, after)[cell]
+    neuron, place = cell // p, cell % p
+    a = found.by_size[neuron, jnp.where(exists, rank, 0)]
+    value = jnp.where((after > before)[cell], first[a, neuron], -first[a, neuron])
+    at = (group[neuron] * p + a) * p + place
+    return Events(neuron, at, jnp.where(exists, value, 0.0), found.n_events <= capacity)
+
+
+def half_sum(listed: Events, weights: jax.Array, order: Orders) -> jax.Array:
+    """sum_i weights[i] first_i(a) [on_i(a, b)] for all a, b: [p, p, L].
+
+    With N the most events of one a (`most_events`), at most N + p + K + 1 roundings lie on any path, of
+    terms whose moduli sum to at most N max |weights| max |first|. All NaN where the capacity of the list
+    was too small, so that nothing follows from a sum that misses events.
+
+    Args:
+      listed: of `list_events`.
+      weights: [m, L].
+      order: as given to `switches`.
+    """
+    n_groups, p = order.place.shape
+    terms = listed.value[:, None] * weights[listed.neuron]  # [E, L]
+    jumps = jax.ops.segment_sum(terms, listed.at, n_groups * p * p)
+
+    def add(total, xs):
+        jump, places = xs  # [p (a), p (place), L], [p (b)]
+        return total + jnp.cumsum(jump, axis=1)[:, places], None
+
+    start = jnp.full((p, p, weights.shape[1]), jnp.where(listed.fit, 0.0, jnp.nan))
+    return jax.lax.scan(add, start, (jumps.reshape(n_groups, p, p, -1), order.place))[0]
+
+
+def most_events(found: Switches) -> jax.Array:
+    """N, the most events that belong to one a: () int."""
+    m, p = found.by_size.shape
+    low = jnp.minimum(found.level[:, :-1], found.level[:, 1:])  # [m, p]
+    high = jnp.maximum(found.level[:, :-1], found.level[:, 1:])
+    neuron = jnp.arange(m)[:, None]
+    # The ranks from low to high switch: a difference array along the ranks of each neuron.
+    jump = jnp.zeros((m, p + 1), jnp.int32).at[neuron, low].add(1).at[neuron, high].add(-1)
+    return jnp.zeros(p, jnp.int32).at[found.by_size].add(jnp.cumsum(jump, axis=1)[:, :p]).max()

@@ -1,0 +1,318 @@
+"""The linear rung: accuracy proven in time linear in the parameters of the circuit.
+
+`events` gives the sums over the neurons that the theorem (`classes`) asks for, for all p^2 inputs in
+O(p m) operations. Stage 1 is the theorem: a bound for each d = a - b and e at once, with Z_k(d) the mean of
+Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is
+still left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
+rounding slack of an exact sum, is proven.
+Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
+D the d of `margins`, n items of a list.
+Source: docs/certificate.md, sections 2 to 5.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modadd_jax.analysis.bounds.enclosure import unit
+from modadd_jax.analysis.bounds.logits import orders
+from modadd_jax.analysis.certificates import event_sums as events
+from modadd_jax.analysis.certificates import margins, operations
+from modadd_jax.analysis.certificates.class_bounds import (
+    Skip,
+    Stage1,
+    Waves,
+    class_bounds,
+    differences,
+    readout,
+    skip_waves,
+    square,
+    waves,
+)
+from modadd_jax.analysis.certificates.event_sums import Events, Switches
+from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums
+from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.circuit import Circuit, pair_logits
+
+# Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
+# call's tables ([CHUNK, p, L] and [CHUNK, m]) stay at some megabytes.
+CHUNK = 512
+
+
+def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ...]:
+    """Switches of u against v and, where a and b are not seen alike, of v against u."""
+    order = orders(hints.k, circuit.u.shape[0])
+    pairs = [(circuit.u, circuit.v), (circuit.v, circuit.u)]
+    return tuple(events.switches(*pair, order, hints.group) for pair in pairs[: 1 if symmetric else 2])
+
+
+def event_lists(
+    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int
+) -> tuple[Events, ...]:
+    tables = zip((circuit.u, circuit.v), found, strict=False)
+    return tuple(events.list_events(table, side, hints.group, capacity) for table, side in tables)
+
+
+def event_sums(hints: Hints, listed: tuple[Events, ...], weights: jax.Array, p: int) -> jax.Array:
+    """sum_i weights[i] ReLU(u_i(a) + v_i(b)), [p, p, L]."""
+    order = orders(hints.k, p)
+    halves = [events.half_sum(side, weights, order) for side in listed]
+    return halves[0] + halves[-1].transpose(1, 0, 2)
+
+
+def event_error(circuit: Circuit, found: tuple[Switches, ...], weights: jax.Array, n_keys: int) -> jax.Array:
+    """Rounding of an entry of `event_sums`, ().
+
+    A half has at most N + p + K + 1 roundings on any path, of terms of moduli at most N max |table|
+    max |weight|; adding the halves is one more. The rest of the 16 covers the rounding of this number.
+    """
+    p = circuit.u.shape[0]
+    most = jnp.stack([events.most_events(side) for side in found]).max()
+    largest = jnp.maximum(jnp.abs(circuit.u).max(), jnp.abs(circuit.v).max()) * jnp.abs(weights).max()
+    rounded = (most + p + n_keys + 16) * unit(weights.dtype)
+    return 2 * most * rounded / (1 - rounded) * largest
+
+
+def known_sums(
+    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], basis: jax.Array, capacity: int
+) -> Sums:
+    """What events say about the activations. `capacity` (static) as in `events.list_events`."""
+    listed = event_lists(circuit, hints, found, capacity)
+    sums = event_sums(hints, listed, basis, circuit.u.shape[0])
+    error = event_error(circuit, found, basis, hints.k.size)
+    return Sums(sums, error, *margins.activation_norms(circuit, len(found) == 1))
+
+
+def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmetric: bool) -> Waves:
+    """Hhat_k and S_x from sums over the neurons.
+
+    Error: of H_k sqrt(2) of that of a sum, of S_x that of a sum.
+    """
+    p, K = circuit.u.shape[0], hints.k.size
+    _, y, a, b = differences(p, symmetric)
+    sums = known.sums[a, b]  # [D, p, L]
+    h = jax.lax.complex(sums[..., :K], sums[..., K : 2 * K])
+    hat = (h + skip.a[a] + skip.b[b]) * waves(hints.k, p).T[y]
+    z = hat.mean(axis=1)  # [D, K]
+    spread = jnp.sqrt(square(hat - z[:, None, :]).max(axis=1))
+    height = jnp.concatenate(
+        [jnp.sqrt(square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
+    )
+    error = known.error * jnp.where(jnp.arange(height.shape[1]) < K, 1.5, 1.0)
+    return Waves(z, spread, height, error)
+
+
+def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric: bool) -> Stage1:
+    """Bounds for each d and e, from sums over the neurons. Pure; `symmetric` is static."""
+    skip = skip_waves(circuit, hints, symmetric)
+    found = summed_waves(circuit, hints, known, skip, symmetric)
+    return class_bounds(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
+
+
+def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
+    """Sums [p, p, L+1] and output [L+1, p] whose products are the wrong logits' upper bounds."""
+    norm = known.norm_a[:, None, None] + known.norm_b[None, :, None]
+    return jnp.concatenate([known.sums, norm], axis=2), jnp.concatenate([read.output, read.rho[None, :]])
+
+
+def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
+    """Lower bound [D, p (y)] of the right logit through the readout, less the slack of a margin."""
+    _, y, a, b = differences(circuit.u.shape[0], symmetric)
+    logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
+    norm = known.norm_a[a] + known.norm_b[b]
+    return logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y] - slack
+
+
+def stage2(
+    circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, e: jax.Array
+) -> jax.Array:
+    """Lower bounds [n, p (y)] of the margins of the listed (d, e), int [n] each; L + 4 operations a margin.
+
+    `own`: of `own_logits`.
+    """
+    p = circuit.u.shape[0]
+    y = jnp.arange(p)[None, :]
+    a, b = margins.inputs_of(d[:, None], y, p)
+    c = (y + e[:, None]) % p
+    sums, output = _with_norms(read, known)
+    other = jnp.einsum("nyl,nyl->ny", sums[a, b], output.T[c])
+    return own[d] - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
+
+
+def exact_inputs(circuit: Circuit, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Margins [n] of inputs, with all their logits; m (p + 2) operations each."""
+    p = circuit.u.shape[0]
+    logits = pair_logits(circuit, a, b)
+    right = (jnp.arange(p)[None, :] == ((a + b) % p)[:, None]) * 1.0
+    own = (logits * right).sum(axis=1)
+    return own - jnp.where(right > 0, -jnp.inf, logits).max(axis=1)
+
+
+def stage1_bound(circuit: Circuit, hints: Hints, capacity: int) -> jax.Array:
+    """Lower bounds [p (d)] of the margins of all inputs with a - b = d, by stage 1 alone.
+
+    Pure and unbatched, with static shapes: for vmap over circuits. -inf where the events do not fit in
+    `capacity` (m p^2 always fits): sums that miss events are NaN, which a minimum need not pass on.
+    """
+    read, found = readout(circuit, hints), sides(circuit, hints, False)
+    fit = jnp.stack([side.n_events for side in found]).max() <= capacity
+    known = known_sums(circuit, hints, found, read.basis, capacity)
+    return jnp.where(fit, stage1(circuit, hints, read, known, False).lower[:, 1:].min(axis=1), -jnp.inf)
+
+
+_sides = jax.jit(sides, static_argnums=2)
+_readout = jax.jit(readout)
+_known_sums = jax.jit(known_sums, static_argnums=4)
+_stage1 = jax.jit(stage1, static_argnums=4)
+_own = jax.jit(own_logits, static_argnums=4)
+_stage2 = jax.jit(stage2)
+_margins = jax.jit(margins.exact_margins)
+_inputs = jax.jit(exact_inputs)
+_exact_slack = jax.jit(margins.exact_slack)
+_low_rank_slack = jax.jit(margins.low_rank_slack)
+
+
+def _in_chunks(function, lists: tuple[np.ndarray, ...]) -> np.ndarray:
+    """function of lists of any one length, compiled for CHUNK items."""
+    n = lists[0].size
+    padded = [np.pad(x, (0, -n % CHUNK)).reshape(-1, CHUNK) for x in lists]
+    parts = [np.asarray(function(*map(jnp.asarray, chunk))) for chunk in zip(*padded, strict=True)]
+    return np.concatenate(parts)[:n]
+
+
+def _integers(n: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((n,), int)
+
+
+def capacity_for(found: tuple[Switches, ...], p: int, m: int) -> int:
+    """Room for all events, in steps of p m so that like circuits share a compilation."""
+    most = max(int(side.n_events) for side in found)
+    step = p * m
+    return max(1, -(-most // step)) * step
+
+
+class _State(NamedTuple):
+    """Where the inputs stand after the stages so far; updated in place."""
+
+    lower: np.ndarray  # [D (d), p (y)] least bound of the margins that are settled
+    stage: np.ndarray  # [D (d), p (y)] int, the finest stage so far
+    counted: dict[str, Operations]
+    slack: dict[str, float]
+    left: dict[str, int]  # what each stage left to the next
+
+
+def _settle(state: _State, rows: tuple, values: np.ndarray, stage: int) -> None:
+    """Lowers the bounds of the inputs to the bounds that this stage found for their margins."""
+    np.minimum.at(state.lower, rows, values)
+    np.maximum.at(state.stage, rows, stage)
+
+
+def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
+    """The linear rung with its finer stages. Eager; the circuit in float64.
+
+    Args:
+      circuit: finite.
+      hints: of `margins.hints_of`, or any others.
+      required: margin to prove, in logits: what is not above it goes to the next stage.
+    """
+    p, m = circuit.u.shape
+    symmetric = margins.is_symmetric(circuit)
+    read, found = _readout(circuit, hints), _sides(circuit, hints, symmetric)
+    known = _known_sums(circuit, hints, found, read.basis, capacity_for(found, p, m))
+    first = _stage1(circuit, hints, read, known, symmetric)
+    exact_events = max(int(side.n_events) for side in found)
+    counted = {
+        "readout": operations.count(readout, circuit, hints),
+        "switches": operations.count(partial(sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.count(
+            partial(known_sums, capacity=exact_events), circuit, hints, found, read.basis
+        ),
+        "stage 1": operations.count(partial(stage1, symmetric=symmetric), circuit, hints, read, known).plus(
+            Operations(comparisons=2 * first.lower.size)  # with what is required, and for the least
+        ),
+    }
+    bound = np.asarray(first.lower)[:, 1:]  # [D, p-1 (e)]
+    open_pairs = ~(bound > required)  # NaN stays open
+    state = _State(
+        np.repeat(np.where(open_pairs, np.inf, bound).min(axis=1)[:, None], p, axis=1),
+        np.ones((bound.shape[0], p), int),
+        counted,
+        {"stage 1": float(first.slack)},
+        {"stage 1": int(open_pairs.sum()), "stage 2": 0},
+    )
+    if open_pairs.any():
+        d, e = np.nonzero(open_pairs)
+        _finer(circuit, read, known, symmetric, required, state, d, e + 1)
+    return Proof(
+        margins.to_inputs(state.lower),
+        margins.to_inputs(state.stage),
+        max(state.slack.values()),
+        _constants(read, known, first, found, state),
+        counted,
+    )
+
+
+def _finer(
+    circuit, read: Readout, known: Sums, symmetric: bool, required: float, state: _State, d, e
+) -> None:
+    """Stage 2 for the listed (d, e), int [n] each, and stage 3 for the triples that it leaves."""
+    slack = _low_rank_slack(circuit, read, known)
+    own = _own(circuit, read, known, slack, symmetric)
+    values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (y)]
+    state.slack["stage 2"] = float(slack)
+    state.counted["stage 2"] = (
+        operations.count(margins.low_rank_slack, circuit, read, known)
+        .plus(operations.count(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
+        .plus(operations.count(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
+        .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
+    )
+    proven = values > required
+    n, y = np.nonzero(proven)
+    _settle(state, (d[n], y), values[n, y], 2)
+    n, y = np.nonzero(~proven)
+    state.left["stage 2"] = n.size
+    if n.size:
+        _stage3(circuit, state, d[n], y, e[n])
+
+
+def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
+    """Exact margins of the listed triples, or of all classes of their inputs where that is less work."""
+    p = circuit.u.shape[0]
+    slack = float(_exact_slack(circuit))
+    state.slack["stage 3"] = slack
+    cells = np.unique(d * p + y)
+    if 4 * d.size <= (p + 2) * cells.size:
+        a, b = margins.inputs_of(d, y, p)
+        values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
+        _settle(state, (d, y), values - slack, 3)
+        state.counted["stage 3"] = operations.count(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
+    else:
+        d, y = cells // p, cells % p
+        values, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
+        state.lower[d, y] = values - slack
+        state.stage[d, y] = 3
+
+
+def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Operations]:
+    """Exact margins [n] of the inputs a, b, int [n], and what they take. Eager."""
+    values = _in_chunks(partial(_inputs, circuit), (a, b))
+    return values, operations.count(exact_inputs, circuit, *[_integers(a.size)] * 2)
+
+
+def _constants(read: Readout, known: Sums, first: Stage1, found, state: _State) -> dict[str, Any]:
+    return {
+        "output": np.asarray(read.output).tolist(),
+        "rho": np.asarray(read.rho).tolist(),
+        "largest_norm": float(known.norm_a.max() + known.norm_b.max()),
+        "events": [int(side.n_events) for side in found],
+        "event_error": float(known.error),
+        "height": np.asarray(first.height).tolist(),
+        "spread": np.asarray(first.spread).tolist(),
+        "eta": np.asarray(first.eta).tolist(),
+        "rest": float(first.rest),
+        "slack": state.slack,
+        "left": state.left,
+    }

@@ -1,0 +1,269 @@
+"""Certificates of accuracy: strategies that prove margins, and the record of what was proven.
+
+A strategy is a function (circuit, hints, required) -> `Proof`: a proven lower bound of every input's
+margin, in real arithmetic for the circuit's floats, and how many operations that took.
+
+    brute       every logit by summing over the neurons
+    low_rank    every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz
+    events      every logit, by event sums for all p columns of the readout
+    linear      event sums for the key frequencies alone, whole classes of inputs at once (`linear`)
+    integral    closed form and quadrature error for whole classes, no sums over inputs (`integral`); what
+                that leaves is proven by linear
+
+Brute force and events are exact; the others end by settling exactly what they could not prove more
+cheaply. So all prove every input whose margin exceeds what is required by more than rounding. `certify`
+makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and of the
+float32 program.
+Letters in shapes: p odd modulus, m neurons, L columns.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modadd_jax.analysis.bounds.logits import class_centred
+from modadd_jax.analysis.certificates import float32 as program_error
+from modadd_jax.analysis.certificates import integral, linear, margins, operations
+from modadd_jax.analysis.certificates.margins import DIRECTION, Hints, Proof, Readout, Sums
+from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.reading import check_circuit
+from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
+from modadd_jax.config import Config
+from modadd_jax.data import all_targets
+from modadd_jax.losses import margin
+
+# Columns of the readout in one compiled call of the rung `events`: its tables are [p, p, COLUMNS] for
+# each frequency.
+COLUMNS = 16
+
+
+def all_margins(circuit: Circuit) -> jax.Array:
+    """Margins [p, p] of all inputs: brute force."""
+    return margin(all_logits(circuit), all_targets(circuit.u.shape[0]))
+
+
+_all_margins = jax.jit(all_margins)
+_exact_slack = jax.jit(margins.exact_slack)
+_low_rank_slack = jax.jit(margins.low_rank_slack)
+
+
+def brute(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -> Proof:
+    """p^3 m multiply-adds. `hints` and `required` are not used."""
+    del hints, required
+    p = circuit.u.shape[0]
+    slack = float(_exact_slack(circuit))
+    counted = {"all inputs": operations.count(all_margins, circuit)}
+    lower = np.asarray(_all_margins(circuit)) - slack
+    return Proof(lower, np.ones((p, p), int), slack, {"slack": {"exact": slack}}, counted)
+
+
+def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
+    """h basis for all p^2 inputs, p^2 m (L + 2) operations.
+
+    The error of a sum: m + 2 roundings at most, of terms of moduli at most sum_i top_i max |basis_i|.
+    """
+
+    def row(u):
+        return jax.nn.relu(u[None, :] + circuit.v) @ basis  # [p, L]
+
+    size = margins.tops(circuit) @ jnp.abs(basis).max(axis=1)
+    error = margins.gamma(circuit.u.shape[1] + 16, size.dtype) * size
+    return Sums(jax.lax.map(row, circuit.u), error, *margins.activation_norms(circuit, False))
+
+
+def low_rank_margins(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
+    """Lower bounds [p, p] of all inputs' margins through the readout, slack subtracted."""
+    y = all_targets(circuit.u.shape[0])
+
+    def row(xs):
+        sums, norm, skip, right = xs  # [p (b), L], (), [p (c)], [p (b)]
+        logits = sums @ read.output + skip[None, :] + circuit.s_b
+        doubt = (norm + known.norm_b)[:, None] * read.rho[None, :]
+        hit = jnp.arange(read.rho.size)[None, :] == right[:, None]
+        own = jnp.where(hit, logits - doubt, -jnp.inf).max(axis=1)
+        return own - jnp.where(hit, -jnp.inf, logits + doubt).max(axis=1)
+
+    lower = jax.lax.map(row, (known.sums, known.norm_a, circuit.s_a, y))
+    return lower - margins.low_rank_slack(circuit, read, known)
+
+
+def directions(circuit: Circuit) -> jax.Array:
+    """Directions [r, p] of the class-centred readout with more than DIRECTION of the strongest. Eager."""
+    weight = np.asarray(circuit.w_logit)
+    _, sizes, right = np.linalg.svd(weight - weight.mean(axis=1, keepdims=True), full_matrices=False)
+    return jnp.asarray(right[: max(1, int((sizes > DIRECTION * sizes[0]).sum()))])
+
+
+_read_out, _low_rank_margins = jax.jit(margins.read_out), jax.jit(low_rank_margins)
+_activation_sums = jax.jit(activation_sums)
+
+
+def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -> Proof:
+    """p^2 m r + p^3 r operations. `hints` are not used; the directions are the readout's strongest."""
+    del hints
+    p = circuit.u.shape[0]
+    probes = directions(circuit)
+    read = _read_out(circuit, probes)
+    known = _activation_sums(circuit, read.basis)
+    lower = np.array(_low_rank_margins(circuit, read, known))
+    counted = {
+        "readout": operations.count(margins.read_out, circuit, probes),
+        "activations": operations.count(activation_sums, circuit, read.basis),
+        "margins": operations.count(low_rank_margins, circuit, read, known),
+    }
+    slack = {"low rank": float(_low_rank_slack(circuit, read, known))}
+    stage = np.ones((p, p), int)
+    a, b = np.nonzero(~(lower > required))
+    if a.size:
+        slack["exact"] = float(_exact_slack(circuit))
+        lower[a, b], counted["exact"] = linear.settle_inputs(circuit, a, b)
+        lower[a, b] -= slack["exact"]
+        stage[a, b] = 2
+    constants = {
+        "directions": np.asarray(probes).tolist(),
+        "output": np.asarray(read.output).tolist(),
+        "rho": np.asarray(read.rho).tolist(),
+        "largest_norm": float(known.norm_a.max() + known.norm_b.max()),
+        "sum_error": float(known.error),
+        "slack": slack,
+        "inputs_settled_exactly": int(a.size),
+    }
+    return Proof(lower, stage, max(slack.values()), constants, counted)
+
+
+_list = jax.jit(linear.event_lists, static_argnums=3)
+_sum = jax.jit(linear.event_sums, static_argnums=3)
+_sides = jax.jit(linear.sides, static_argnums=2)
+_error = jax.jit(linear.event_error, static_argnums=3)
+
+
+@jax.jit
+def _with_skip(circuit: Circuit, products: jax.Array) -> jax.Array:
+    logits = products + circuit.s_a[:, None, :] + circuit.s_b[None, :, :]
+    return margin(logits, all_targets(circuit.u.shape[0]))
+
+
+def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
+    """Every logit by event sums: O(p^2 m) operations. `required` is not used."""
+    del required
+    p, m = circuit.u.shape
+    symmetric = margins.is_symmetric(circuit)
+    found = _sides(circuit, hints, symmetric)
+    listed = _list(circuit, hints, found, linear.capacity_for(found, p, m))
+    centred = jnp.pad(class_centred(circuit.w_logit), ((0, 0), (0, -p % COLUMNS)))
+    blocks = [centred[:, j : j + COLUMNS] for j in range(0, p, COLUMNS)]
+    products = jnp.concatenate([_sum(hints, listed, block, p) for block in blocks], axis=2)[..., :p]
+    lower = np.asarray(_with_skip(circuit, products))
+
+    exact_events = max(1, *(int(side.n_events) for side in found))
+    shapes = jax.eval_shape(partial(linear.event_lists, capacity=exact_events), circuit, hints, found)
+    weights = jax.ShapeDtypeStruct((m, p), centred.dtype)
+    counted = {
+        "switches": operations.count(partial(linear.sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.count(partial(linear.event_sums, p=p), hints, shapes, weights),
+        "margins": operations.count(_with_skip, circuit, products),
+    }
+    # The products' own error, twice, and four sums of numbers at most as large as these.
+    error = float(_error(circuit, found, centred, hints.k.size))
+    size = float(jnp.abs(products).max() + margins.skip_size(circuit))
+    slack = 2 * (error + margins.gamma(16, centred.dtype) * (size + error))
+    # Centring rounds each entry once.
+    slack += 2 * margins.gamma(4, centred.dtype) * float(margins.tops(circuit) @ jnp.abs(centred).max(axis=1))
+    constants = {
+        "events": [int(side.n_events) for side in found],
+        "event_error": error,
+        "slack": {"exact": slack},
+    }
+    return Proof(lower - slack, np.ones((p, p), int), slack, constants, counted)
+
+
+STRATEGIES = {
+    "brute": brute,
+    "low_rank": low_rank,
+    "events": events,
+    "linear": linear.linear,
+    "integral": integral.integral,
+}
+# The cheapest that is complete.
+AUTO = "linear"
+
+
+def prove(
+    circuit: Circuit, strategy: str = "auto", required: float = 0.0, hints: Hints | None = None
+) -> tuple[str, Hints, Proof]:
+    """The strategy's name, the hints used and the proof. Eager.
+
+    Args:
+      circuit: unbatched, any float dtype; its numbers are read as exact reals.
+      strategy: a key of STRATEGIES, or "auto".
+      required: in logits, at least 0: the margin that is worth a finer stage to prove.
+      hints: `margins.hints_of` where not given.
+    Raises:
+      ValueError: for a malformed or non-finite circuit, an unknown strategy, required < 0, or x64 off.
+    """
+    name = AUTO if strategy == "auto" else strategy
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy must be one of auto, {', '.join(STRATEGIES)}, got {strategy!r}")
+    if not 0 <= required < float("inf"):
+        raise ValueError(f"required must be at least 0 and finite, got {required}: it is a margin in logits")
+    check_circuit(circuit)
+    circuit = as_float64(circuit)
+    hints = margins.hints_of(circuit) if hints is None else hints
+    return name, hints, STRATEGIES[name](circuit, hints, required)
+
+
+def statement(proof: Proof, slack: float) -> dict[str, Any]:
+    """What follows once margins can be smaller by `slack`: proven accuracy and the unproven inputs."""
+    proven = proof.lower > slack
+    return {
+        "proven_accuracy": float(proven.mean()),
+        "proven_inputs": int(proven.sum()),
+        "smallest_proven_margin": float(proof.lower[proven].min() - slack) if proven.any() else None,
+        "slack": slack,
+        "unproven": np.argwhere(~proven).tolist(),
+    }
+
+
+def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> dict[str, Any]:
+    """The content of certificate.json but for the checkpoint's name: docs/certificate.md, section 7. Eager.
+
+    Args:
+      params: float32, of `config.model`.
+      config: of the run; its train.precision is that of the program.
+    Raises: ValueError as `prove` does, and for attention that is not constant.
+    """
+    model = config.model
+    exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
+    circuit = fold(exact, model)
+    fold_slack = float(program_error.fold_error(exact, circuit, model))
+    program_slack = float(program_error.program_error(exact, model, config.train.precision))
+    name, hints, proof = prove(circuit, strategy, fold_slack + program_slack)
+    p, m = circuit.u.shape
+    counted = Operations()
+    for step in proof.operations.values():
+        counted = counted.plus(step)
+    real = statement(proof, fold_slack)
+    brute_force = p**3 * m
+    return {
+        "config": config.to_dict(),
+        "strategy": name,
+        "proven_accuracy": real["proven_accuracy"],
+        "operations": counted.total,
+        "brute_force_operations": brute_force,
+        "operations_share": counted.total / brute_force,
+        "real": real,
+        "float32": {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)},
+        "slack": {"rounding": proof.slack, "fold": fold_slack, "program": program_slack},
+        "stages": {str(s): float((proof.stage == s).mean()) for s in range(1, proof.stage.max() + 1)},
+        "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
+        "constants": proof.constants,
+        "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
+        "operation_counts": {
+            "steps": {step: count._asdict() for step, count in proof.operations.items()},
+            "fold": operations.count(partial(fold, config=model), exact)._asdict(),
+            "brute_force_symmetric_half": p**2 * (p + 1) // 2 * m if model.is_symmetric else None,
+        },
+    }

@@ -1,0 +1,158 @@
+"""How the circuit forms: what is read of one seed at one step of training, and progress measures.
+
+Letters in shapes: p modulus, m neurons, F frequencies followed. Source: Nanda et al., arXiv
+2301.05217 (restricted and excluded loss); docs/theory.md, section 4.5.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from modadd_jax.analysis import closed_form
+from modadd_jax.analysis.bounds.table import frequency_bounds
+from modadd_jax.analysis.neurons import Neurons, read_neurons
+from modadd_jax.analysis.reading import read_frequency
+from modadd_jax.circuit import Circuit, all_logits
+from modadd_jax.data import all_targets
+from modadd_jax.losses import log1p_cross_entropy, margin
+
+# Fields of `Followed` by the name that `bounds.frequency_bounds` gives them.
+BOUNDS = {"sweep": "sweep", "lipschitz": "lipschitz_relu", "total": "total", "naive": "naive"}
+
+
+class Progress(NamedTuple):
+    """Cross-entropies in nats; a mean over no pair is NaN."""
+
+    train_loss: jax.Array  # ()
+    test_loss: jax.Array  # ()
+    restricted_loss: jax.Array  # () on the test pairs, of the key frequencies of a+b alone
+    excluded_loss: jax.Array  # () on the training pairs, of all but those
+
+
+def key_part(logits: jax.Array, is_key: jax.Array) -> jax.Array:
+    """The part of the logits that is a wave of a key frequency in a+b: [p (y), p (c)].
+
+    The mean over a-b at fixed y = a+b, with the coefficients of e^{i w_k y} kept where k is a key.
+
+    Args:
+      logits: [p (a), p (b), p (c)].
+      is_key: bool [(p+1)/2], entry k for frequency k; entry 0 is ignored.
+    """
+    p = logits.shape[0]
+    y = all_targets(p).ravel()
+    means = jax.ops.segment_sum(logits.reshape(p * p, p), y, p) / p  # [p (y), p (c)]
+    spectrum = jnp.fft.rfft(means, axis=0)  # [(p+1)/2, p]
+    return jnp.fft.irfft(jnp.where(is_key.at[0].set(False)[:, None], spectrum, 0), p, axis=0)
+
+
+def progress(logits: jax.Array, mask: jax.Array, is_key: jax.Array) -> Progress:
+    """The four losses.
+
+    The restricted logits are the key part plus the mean over all inputs, as Nanda et al. keep the
+    constant; the excluded ones are the logits less the key part.
+
+    Args:
+      logits: [p (a), p (b), p (c)].
+      mask: bool [p, p], the pairs trained on.
+      is_key: bool [(p+1)/2], as in `key_part`.
+    """
+    p = logits.shape[0]
+    y = all_targets(p)
+    part = key_part(logits, is_key)[y]  # [p, p, p]
+
+    def mean_loss(values, where):
+        return jnp.sum(jnp.where(where, log1p_cross_entropy(values, y), 0)) / where.sum()
+
+    return Progress(
+        train_loss=mean_loss(logits, mask),
+        test_loss=mean_loss(logits, ~mask),
+        restricted_loss=mean_loss(part + logits.mean(axis=(0, 1), keepdims=True), ~mask),
+        excluded_loss=mean_loss(logits - part, mask),
+    )
+
+
+class Followed(NamedTuple):
+    """One frequency at one step; NaN where no neuron has it."""
+
+    k: jax.Array  # () int
+    weight_share: jax.Array  # () share of the total weight alpha * beta, in [0, 1]
+    n_neurons: jax.Array  # () int
+    phase_circular_std: jax.Array  # () rad, of psi - 2 phi, weighted
+    gamma: jax.Array  # () weighted mean
+    t0: jax.Array  # ()
+    quadrature_error: jax.Array  # () relative to 2/3, psi = 2 phi
+    sweep: jax.Array  # () bound of it
+    lipschitz: jax.Array  # () bound of it
+    total: jax.Array  # () bound of the whole MLP against the integral
+    naive: jax.Array  # () bound that explains nothing
+
+
+class Snapshot(NamedTuple):
+    """A circuit at one step of training."""
+
+    losses: Progress
+    train_accuracy: jax.Array  # () in [0, 1]
+    test_accuracy: jax.Array  # () in [0, 1], NaN where every pair is trained on
+    min_margin: jax.Array  # () over all pairs
+    pre_median: jax.Array  # () median over neurons alive of the variance share at their frequency
+    w_logit_median: jax.Array  # () the same for the rows of w_logit
+    explained: dict[str, jax.Array]  # form -> () share of the logit variance, forms of the followed k
+    frequencies: Followed  # [F] each field
+
+
+def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array) -> tuple[Followed, dict]:
+    """(Followed, closed-form tables [p, p] by form) of frequency k (() int), whether it is a key or not."""
+    found = read_frequency(circuit, aligned, neurons, k)
+    bounds = frequency_bounds(circuit, neurons, found.rule, k)
+    weight, total = jnp.where(neurons.k == k, neurons.weight, 0).sum(), neurons.weight.sum()
+
+    def defined(x):
+        return jnp.where(weight > 0, x, jnp.nan)
+
+    numbers = Followed(
+        k=k,
+        weight_share=weight / jnp.where(total > 0, total, 1),
+        n_neurons=jnp.sum(neurons.alive & (neurons.k == k)),
+        phase_circular_std=defined(found.relation.circular_std),
+        gamma=defined(found.secondary.gamma_mean),
+        t0=defined(found.waveform.t[0].real),
+        quadrature_error=defined(found.error.relu),
+        **{name: defined(bounds[entry].upper + bounds[entry].slack) for name, entry in BOUNDS.items()},
+    )
+    tables = {form: closed_form.logit_table(k, g) for form, g in found.profiles.items()}
+    return numbers, {form: jnp.where(weight > 0, x, 0) for form, x in tables.items()}
+
+
+@jax.jit
+def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
+    """All that is followed over training, of one circuit (float64). Pure, vmappable.
+
+    Args:
+      circuit: of one seed at one step.
+      mask: bool [p, p], the pairs trained on.
+      ks: [F] int, the frequencies to follow: usually the keys at the end of training. F may be 0.
+    """
+    p = circuit.u.shape[0]
+    logits, neurons = all_logits(circuit), read_neurons(circuit)
+    margins = margin(logits, all_targets(p))
+    aligned = closed_form.aligned(logits)
+    frequencies, tables = jax.vmap(lambda k: follow(circuit, aligned, neurons, k))(ks)
+
+    def share_right(where):
+        return jnp.sum(where & (margins > 0)) / where.sum()
+
+    def median(x):
+        return jnp.nanmedian(jnp.where(neurons.alive, x, jnp.nan))
+
+    is_key = jnp.zeros((p + 1) // 2, bool).at[ks].set(True)
+    return Snapshot(
+        losses=progress(logits, mask, is_key),
+        train_accuracy=share_right(mask),
+        test_accuracy=share_right(~mask),
+        min_margin=margins.min(),
+        pre_median=median(neurons.pre_share),
+        w_logit_median=median(neurons.w_share),
+        explained={form: closed_form.explained(aligned, x.sum(axis=0)) for form, x in tables.items()},
+        frequencies=frequencies,
+    )

@@ -1,0 +1,212 @@
+"""How the quadrature error falls with the number of neurons, learned and constructed.
+
+A rule of n nodes approaches the integral as n grows: with independent random nodes like n^-1/2, with evenly
+spaced ones like n^-2. A learned rule is set beside four others made from itself, which say what its nodes
+are worth: its weights at random nodes, its nodes with the weights their gaps ask for, its nodes moved to
+where the weights ask for them, and as many even nodes.
+All functions are pure and for one rule; nodes of weight 0 count for nothing.
+Letters in shapes: m nodes, n of them with a weight, F room for key frequencies, D draws.
+Source: docs/theory.md sections 2.5, 3.2 and 4.7.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modadd_jax import constructed
+from modadd_jax.analysis import phases, quadrature
+from modadd_jax.analysis.bounds import moments
+from modadd_jax.analysis.bounds.supremum import sweep
+from modadd_jax.analysis.neurons import key_frequencies, read_neurons
+from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.circuit import Circuit
+
+NODES = ("random", "random_gaps", "even")  # ways to make a rule, see `constructed_rule`
+
+
+class RuleNumbers(NamedTuple):
+    """One rule, and the others it is set beside. Errors: sup over theta and s, relative to 2/3."""
+
+    n: jax.Array  # () int, nodes with a weight
+    effective: jax.Array  # () (sum omega)^2 / sum omega^2, at most n: as many equal weights
+    error: jax.Array  # () of the rule with psi = 2 phi
+    random: jax.Array  # () median over draws: its weights at independent uniform nodes
+    gap_weights: jax.Array  # () its nodes, each with half of both its gaps as weight
+    centred: jax.Array  # () its weights, each node in the middle of its cell of the tiling
+    even: jax.Array  # () n even nodes of equal weight
+    lipschitz: jax.Array  # () bound of `error` by the distances of the nodes from their cells
+    gap_std: jax.Array  # () rad, of the gaps between neighbouring nodes
+    phase_circular_std: jax.Array  # () rad, of psi - 2 phi, weighted
+
+
+class KeyRules(NamedTuple):
+    """The rules of one circuit's key frequencies, heaviest first."""
+
+    is_key: jax.Array  # [F] bool, rows that count
+    k: jax.Array  # [F] int
+    numbers: RuleNumbers  # [F] each field
+    rule: Rule  # [F, m] each array
+
+
+class Rectangles(NamedTuple):
+    """The rectangles of a rule under h at theta = s = 0, whose integral is 2/3."""
+
+    left: jax.Array  # [m] rad
+    width: jax.Array  # [m] rad, 0 for nodes without weight
+    height: jax.Array  # [m]
+    total: jax.Array  # () their area
+
+
+def rule_error(phi: jax.Array, omega: jax.Array) -> jax.Array:
+    """Largest error of the rule with psi = 2 phi, (): attained, and within 2 % of the supremum.
+
+    Of `sweep`, O(n log n): at n = 4096 a grid would cost a thousand times as much.
+    """
+    return sweep(phi, 2 * phi, omega).lower
+
+
+def constructed_rule(key: jax.Array, n: int, nodes: str) -> tuple[jax.Array, jax.Array]:
+    """Nodes and weights, each [n]. Consumes `key`.
+
+    Args:
+      n: number of nodes, static.
+      nodes: "random", equal weights at independent uniform nodes; "random_gaps", the same nodes, each with
+        half of both its gaps as weight; "even", evenly spaced nodes with equal weights, turned at random.
+    Raises:
+      ValueError: for another name.
+    """
+    if nodes not in NODES:
+        raise ValueError(f"nodes must be one of {', '.join(NODES)}, got {nodes!r}")
+    equal = jnp.full(n, 2 * jnp.pi / n)
+    if nodes == "even":
+        turn = jax.random.uniform(key, (), float, 0.0, 2 * jnp.pi)
+        return phases.wrap(constructed.uniform_nodes(n) + turn), equal
+    phi = constructed.random_nodes(key, n)
+    return phi, constructed.voronoi_weights(phi) if nodes == "random_gaps" else equal
+
+
+def constructed_errors(key: jax.Array, n: int) -> jax.Array:
+    """Error of one rule of each kind of `NODES`, [3]; the two random ones share nodes. Consumes `key`."""
+    phi, omega = (jnp.stack(x) for x in zip(*(constructed_rule(key, n, x) for x in NODES), strict=True))
+    return jax.lax.map(lambda rule: rule_error(*rule), (phi, omega))
+
+
+def gap_weights(phi: jax.Array, mask: jax.Array) -> jax.Array:
+    """Half of both gaps of each node in mask, [m], sum 2 pi; 0 for the others.
+
+    `constructed.voronoi_weights` of the nodes in mask, with static shapes. One node has all of 2 pi.
+    """
+    count = mask.sum()
+    order = jnp.argsort(jnp.where(mask, phi, jnp.inf))
+    nodes = phi[order]
+    place = jnp.arange(phi.size)
+    following = jnp.where(place == count - 1, nodes[0] + 2 * jnp.pi, jnp.roll(nodes, -1))
+    gaps = jnp.where(place < count, following - nodes, 0.0)
+    before = jnp.roll(gaps, 1).at[0].set(gaps[jnp.maximum(count - 1, 0)])
+    weights = jnp.where(place < count, (gaps + before) / 2, 0.0)
+    return jnp.zeros_like(phi).at[order].set(weights)
+
+
+def rule_numbers(key: jax.Array, rule: Rule, n_draws: int = 32) -> RuleNumbers:
+    """What `RuleNumbers` lists, of one rule with weights at least 0 and sum 2 pi. Consumes `key`.
+
+    Args:
+      n_draws: D, of random nodes.
+    """
+    phi, psi, omega, _ = rule
+    member = omega > 0
+    cells = quadrature.tiling(rule)
+    even = moments.uniform_like(omega)
+    own = (
+        (phi, omega),
+        (phi, gap_weights(phi, member)),
+        (phases.wrap((cells.left + cells.right) / 2), cells.omega),
+        (phases.wrap(even[0]), even[2]),
+    )
+    random = jax.vmap(lambda key: moments.random_like(key, omega)[0])(jax.random.split(key, n_draws))
+    nodes, weights = (jnp.stack(x) for x in zip(*own, strict=True))  # [4, m]
+    # All in one loop, so that the sweep is compiled once.
+    nodes = jnp.concatenate([nodes, random])  # [4 + D, m]
+    weights = jnp.concatenate([weights, jnp.broadcast_to(omega[None, :], random.shape)])
+    errors = jax.lax.map(lambda x: rule_error(*x), (nodes, weights))
+    return RuleNumbers(
+        n=member.sum(),
+        effective=jnp.square(omega.sum()) / jnp.square(omega).sum(),
+        error=errors[0],
+        random=jnp.median(errors[4:]),
+        gap_weights=errors[1],
+        centred=errors[2],
+        even=errors[3],
+        lipschitz=2 * cells.defect / quadrature.INTEGRAL,
+        gap_std=phases.gaps(phi, member).std,
+        phase_circular_std=phases.phase_relation(phi, psi, omega).circular_std,
+    )
+
+
+def key_rules(key: jax.Array, circuit: Circuit, max_keys: int, n_draws: int = 32) -> KeyRules:
+    """The rules of one circuit (float64), with static shapes. Pure. Consumes `key`.
+
+    Args:
+      max_keys: F, static, at least the number of key frequencies.
+      n_draws: as in `rule_numbers`.
+    """
+    neurons = read_neurons(circuit)
+    keys = key_frequencies(neurons, circuit.u.shape[0], max_keys=max_keys)
+
+    def one(row):
+        key, k = row
+        rule = quadrature.rule_of(neurons, k)
+        return rule_numbers(key, rule, n_draws), rule
+
+    def nothing(row):
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, row))
+
+    rows = (jax.random.split(key, max_keys), keys.k)
+    numbers, rules = jax.lax.map(lambda x: jax.lax.cond(x[0], one, nothing, x[1]), (keys.is_key, rows))
+    return KeyRules(keys.is_key, keys.k, numbers, rules)
+
+
+def rectangles(rule: Rule) -> Rectangles:
+    """The rectangles of one rule at theta = s = 0, docs/theory.md section 2.5."""
+    cells = quadrature.tiling(rule)
+    zero = jnp.zeros(())
+    height = quadrature.integrand(cells.node, zero, zero)
+    return Rectangles(cells.left, cells.omega, height, height @ cells.omega)
+
+
+class PowerLaw(NamedTuple):
+    """error ~ factor n^exponent."""
+
+    exponent: float
+    error: float  # standard error of the exponent, points taken as independent
+    factor: float
+    r2: float  # share of the variance of log error that the line explains
+    points: int
+
+
+def power_law(n: Sequence[float], error: Sequence[float]) -> PowerLaw | None:
+    """Least squares of log error on log n; None for fewer than three points or a single n.
+
+    Raises ValueError where n and error are not positive numbers, as many of one as of the other.
+    """
+    n, error = np.asarray(n, float), np.asarray(error, float)
+    if n.shape != error.shape or not (np.all(n > 0) and np.all(error > 0)):
+        raise ValueError("n and error must be as many positive numbers: a power law has logarithms of both")
+    if n.size < 3 or np.ptp(n) == 0:
+        return None
+    x, y = np.log(n), np.log(error)
+    off = x - x.mean()
+    exponent = float(off @ y / (off @ off))
+    rest = y - y.mean() - exponent * off
+    variance = float(rest @ rest) / (n.size - 2)
+    total = float(np.square(y - y.mean()).sum())
+    return PowerLaw(
+        exponent=exponent,
+        error=float(np.sqrt(variance / (off @ off))),
+        factor=float(np.exp(y.mean() - exponent * x.mean())),
+        r2=1 - float(rest @ rest) / total if total > 0 else 0.0,
+        points=n.size,
+    )

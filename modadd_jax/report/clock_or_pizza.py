@@ -1,0 +1,62 @@
+"""Tables of experiments.algorithm and experiments.attention_rate, from the dictionaries that are saved."""
+
+from typing import Any
+
+from modadd_jax.report.text import table
+
+ISOLATION = """\
+Accuracy over all inputs where the embedding (or the readout) keeps this frequency only (alone), or all
+but this one (without)."""
+
+BOUNDARIES = """\
+Boundaries, as in Figure 7 of Zhong et al.: a pizza's symmetricity is above {gradient_symmetricity} and its
+irrelevance below {distance_irrelevance}, a clock's are on the other sides; in between, the two disagree."""
+
+
+def _number(x: float | None, form: str) -> str:
+    return "-" if x is None else format(x, form)
+
+
+def isolation_table(record: dict[str, Any]) -> str:
+    """One row for each key frequency of a record of `algorithm.summarize`, heaviest first."""
+    header = ["k", "weight"]
+    header += [f"{edit}, {side}" for side in ("embedding", "readout") for edit in ("alone", "without")]
+    rows = [
+        [str(f["k"]), f"{f['weight_share']:.1%}"]
+        + [f"{f[edit][side]:.2%}" for side in ("embedding", "readout") for edit in ("alone", "without")]
+        for f in record["frequencies"]
+    ]
+    return table(header, rows)
+
+
+def algorithm_text(record: dict[str, Any]) -> str:
+    """What experiments.algorithm prints: of `algorithm.summarize`."""
+    metrics = (
+        f"gradient symmetricity {_number(record['gradient_symmetricity'], '.4f')}, "
+        f"distance irrelevance {_number(record['distance_irrelevance'], '.4f')}, "
+        f"accuracy {record['accuracy']:.4%}"
+    )
+    if record["zero_gradients"]:
+        metrics += f"; {record['zero_gradients']:.2%} of the triples have a zero gradient and are left out"
+    parts = [f"{record['verdict']}: {metrics}"]
+    if record["frequencies"]:
+        parts += [isolation_table(record), ISOLATION]
+    return "\n\n".join([*parts, BOUNDARIES.format(**record["thresholds"])])
+
+
+def attention_rate_text(record: dict[str, Any]) -> str:
+    """What experiments.attention_rate prints: one row for each trained model."""
+    header = ["rate", "seed", "accuracy", "symmetricity", "irrelevance", "verdict", "key frequencies"]
+    rows = [
+        [
+            f"{m['attention_rate']:g}",
+            str(m["seed"]),
+            f"{m['accuracy']:.2%}",
+            _number(m["gradient_symmetricity"], ".4f"),
+            _number(m["distance_irrelevance"], ".4f"),
+            m["verdict"],
+            " ".join(str(k) for k in m["frequencies"]) or "none",
+        ]
+        for m in record["models"]
+    ]
+    return "\n\n".join([table(header, rows), BOUNDARIES.format(**record["thresholds"])])

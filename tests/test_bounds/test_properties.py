@@ -1,0 +1,86 @@
+"""No value attained on a grid is ever above a bound: 10,000 random rules, 150 of them on 20,001 points."""
+
+import jax
+import numpy as np
+import pytest
+
+from modadd_jax.analysis.bounds import classical, moments
+from modadd_jax.analysis.bounds.supremum import sweep
+from tests import rules
+
+TIGHT = 1.02  # upper / lower that the sweep promises
+ROUNDING = 1e-13  # NumPy's error in the brute force, relative to 1 + sum |omega| (64 terms, u = 1e-16)
+
+# Padded size: smallest and largest number of nodes, rules.
+BATCHES = {8: (2, 8, 4_400), 24: (9, 24, 3_600), 64: (25, 64, 2_000)}
+COARSE, FINE, N_FINE = 1_001, 20_001, 150  # grid points; rules on the finer grid
+
+
+@jax.jit
+@jax.vmap
+def all_bounds(phi, psi, omega):
+    """Every bound: those of F, those of F with psi = 2 phi, and that of the difference."""
+    own = {
+        "relu": sweep(phi, psi, omega),
+        "abs": sweep(phi, psi, omega, "abs"),
+        "id": moments.id_error(phi, psi, omega),
+        "series 1": moments.series_bound(phi, psi, omega, 1),
+        "series 8": moments.series_bound(phi, psi, omega, 8),
+    }
+    doubled = {
+        "koksma": classical.koksma_bound(phi, omega),
+        "l2": classical.l2_bound(phi, omega),
+        "naive": classical.naive_bound(omega),
+    }
+    return own, doubled, classical.angle_bound(phi, psi, omega)
+
+
+def violations(rule, bounds, t):
+    """Names of the claims that the values on the grid t contradict."""
+    own, doubled, angle = bounds
+    phi, psi, omega = (x[rule[2] != 0] for x in rule)
+    scale = np.sum(np.abs(omega) * (1 + np.abs(phi) + np.abs(psi)))  # NumPy rounds angles too
+    allowed = ROUNDING * (1 + scale)
+    attained = [own[part].t_at_max for part in ("relu", "abs")]
+    t = np.concatenate([attained, t, np.pi / 2 - phi, -np.pi / 2 - phi])
+    values = rules.brute(phi, psi, omega, t)
+    largest = {name: values.get(name, values["relu"]).max() for name in own}
+    is_doubled = np.array_equal(psi, 2 * phi)
+    ideal = largest["relu"] if is_doubled else rules.brute(phi, 2 * phi, omega, t)["relu"].max()
+
+    def above(value, bound):
+        return value > bound.upper + bound.slack + allowed
+
+    found = {name: above(largest[name], bound) for name, bound in own.items()}
+    # Koksma and L2 hold for any sum of the weights, the naive bound for 2 pi.
+    found |= {name: above(ideal, doubled[name]) for name in ("koksma", "l2")}
+    found["naive"] = abs(omega.sum() - rules.TURN) < allowed and above(ideal, doubled["naive"])
+    found["angle"] = above(largest["relu"] - ideal, angle)
+    for at, part in enumerate(("relu", "abs")):
+        found[f"{part} lower"] = abs(values[part][at] - own[part].lower) > own[part].slack + allowed
+        found[f"{part} 2 %"] = own[part].upper > TIGHT * own[part].lower + own[part].slack
+    found["series lower"] = own["series 8"].lower > own["relu"].upper + allowed
+    return [name for name, wrong in found.items() if wrong]
+
+
+@pytest.mark.parametrize("size", BATCHES)
+def test_no_bound_is_ever_violated(size):
+    """Zero violations; the lower bounds are attained at their own places, 2 % below the upper."""
+    smallest, largest, count = BATCHES[size]
+    rng = np.random.default_rng(size)
+    cases = [rules.wild(rng, int(rng.integers(smallest, largest + 1)), size) for _ in range(count)]
+    bounds = all_bounds(*(np.stack(x) for x in zip(*cases, strict=True)))
+    bounds = jax.tree.map(np.asarray, bounds)
+    found = {}
+    for case, rule in enumerate(cases):
+        t = np.linspace(0, rules.TURN, FINE if case < N_FINE / len(BATCHES) else COARSE) + rng.uniform(
+            0, 1e-3
+        )
+        names = violations(rule, jax.tree.map(lambda x, case=case: x[case], bounds), t)
+        found.update({case: names} if names else {})
+    assert not found
+
+
+def test_the_batches_are_large_enough():
+    assert sum(count for *_, count in BATCHES.values()) >= 10_000
+    assert (BATCHES[8][0], BATCHES[64][1]) == (2, 64)

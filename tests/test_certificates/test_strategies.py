@@ -1,0 +1,276 @@
+"""Certificates claim nothing false: against brute force, exact arithmetic, planted errors, noise."""
+
+import dataclasses
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from modadd_jax.analysis.certificates import float32 as program_error
+from modadd_jax.analysis.certificates import linear, margins
+from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates.strategies import STRATEGIES, prove
+from modadd_jax.circuit import Circuit, fold
+from modadd_jax.config import Config, ModelConfig
+from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
+from modadd_jax.model import apply, init_params, sequences
+from tests.arb import at_most, ball, precision
+from tests.problems import PIZZA, PROBLEMS, circuit
+
+P, K = 13, (2, 5)
+TOLERANCE = 1e-11  # NumPy's own rounding of margins of size 1 to 100
+
+
+@functools.cache
+def pizza(p=P, keys=K, n=16, spare=2):
+    """A clean model: uniform nodes, the secondary frequency, two keys of equal weight, and dead neurons."""
+    ones, none = np.ones(n), np.zeros(spare)
+    groups = [Group(k, uniform_nodes(n), ones, ones, PIZZA) for k in keys]
+    return Circuit(*map(np.asarray, circuit_of((*groups, Group(1, none, none, none)), p)))
+
+
+def true_margins(made):
+    """[p, p] by NumPy."""
+    u, v, w, s_a, s_b = map(np.asarray, made)
+    p = u.shape[0]
+    logits = np.maximum(u[:, None] + v[None, :], 0) @ w + s_a[:, None] + s_b[None, :]
+    y = (np.arange(p)[:, None] + np.arange(p)[None, :]) % p
+    right = np.take_along_axis(logits, y[:, :, None], axis=2)[..., 0]
+    np.put_along_axis(logits, y[:, :, None], -np.inf, axis=2)
+    return right - logits.max(axis=2)
+
+
+def trap(made, pairs, wrong, size=40.0):
+    """The circuit with a dead neuron for each pair (a, b) that is now on there alone, for `wrong`."""
+    u, v, w = (np.array(x) for x in made[:3])
+    for j, (a, b) in enumerate(pairs, start=u.shape[1] - len(pairs)):
+        u[:, j], v[:, j] = -2.0, -2.0
+        u[a, j], v[b, j] = 1.5, 1.5  # 1.5 - 2 is not on
+        w[j] = size * (np.arange(P) == wrong)
+    return made._replace(u=jnp.asarray(u), v=jnp.asarray(v), w_logit=jnp.asarray(w))
+
+
+def messy(seed):
+    """The pizza with noise on every table, a skip path, and u unlike v."""
+    rng = np.random.default_rng(seed)
+    made = pizza()
+    return Circuit(*[x + 0.2 * rng.normal(size=x.shape) for x in made])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("name", ["messy", "trapped", "random"])
+def test_every_strategy_is_sound_and_complete(strategy, name):
+    made = {
+        "messy": lambda: messy(0),
+        "trapped": lambda: trap(pizza(), [(3, 4), (7, 7)], 1),
+        "random": lambda: Circuit(
+            *[jnp.asarray(np.random.default_rng(1).normal(size=x.shape)) for x in pizza()]
+        ),
+    }[name]()
+    _, _, proof = prove(made, strategy, hints=margins.hints_of(pizza()))
+    true = true_margins(made)
+    assert (proof.lower <= true + TOLERANCE).all()
+    np.testing.assert_array_equal(proof.lower > 0, true > 0)
+    assert 0 < proof.slack < 1e-7
+
+
+def test_a_clean_model_needs_stage_1_alone():
+    made = pizza()
+    _, _, proof = prove(made)
+    assert (proof.stage == 1).all()
+    true = true_margins(made)
+    assert np.median(proof.lower / true) > 0.8
+    assert np.median(prove(made, "low_rank")[2].lower / true) > 0.999
+
+
+def test_a_planted_error_is_never_certified():
+    made = trap(pizza(), [(3, 4), (12, 0)], 1)
+    _, _, proof = prove(made)
+    assert np.argwhere(~(proof.lower > 0)).tolist() == [[3, 4], [12, 0]]
+    # Stage 1 sees classes of inputs and must give up every class that holds the error.
+    assert (proof.stage[(3, 12), (4, 0)] == 3).all()
+
+
+@pytest.mark.parametrize("strategy", ["events", "linear", "integral"])
+def test_wrong_hints_prove_nothing_false(strategy):
+    made = messy(2)
+    rng = np.random.default_rng(3)
+    m = made.u.shape[1]
+    wrong = margins.Hints(jnp.array([1, 6]), jnp.asarray(rng.integers(0, 2, m)), rng.normal(size=(1, P)))
+    _, used, proof = prove(made, strategy, hints=wrong)
+    assert used is wrong
+    true = true_margins(made)
+    assert (proof.lower <= true + TOLERANCE).all()
+    np.testing.assert_array_equal(proof.lower > 0, true > 0)
+
+
+def perturbed(rng, made):
+    """One of four ways to spoil a circuit, with a strength between nothing and much."""
+    strength = 10 ** rng.uniform(-4, 0)
+    tables = [np.array(x) for x in made]
+    kind = rng.integers(4)
+    if kind == 0:
+        tables = [x + strength * rng.normal(size=x.shape) for x in tables]
+    elif kind == 1:  # swapped neurons
+        i, j = rng.integers(0, tables[0].shape[1], (2, 3))
+        tables[2][i] = tables[2][j]
+    elif kind == 2:  # one input's row
+        a = rng.integers(P)
+        tables[0][a] += strength * rng.normal(size=tables[0].shape[1])
+    else:  # a planted answer for every input with that a, or that b
+        a, c = rng.integers(0, P, 2)
+        tables[3 + rng.integers(2)][a, c] += 20 * strength
+    return tables
+
+
+def test_no_perturbed_circuit_is_overestimated():
+    rng = np.random.default_rng(4)
+    made = pizza(n=6)
+    cases = [perturbed(rng, made) for _ in range(1000)]
+    batch = Circuit(*[jnp.asarray(np.stack(tables)) for tables in zip(*cases, strict=True)])
+    hints = margins.hints_of(made)
+    capacity = 8 * P * made.u.shape[1]
+
+    @jax.jit
+    def both(one):
+        return linear.stage1_bound(one, hints, capacity), certificate.all_margins(one)
+
+    bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
+    assert np.isfinite(bound).all()  # the events did fit
+    assert (linear.stage1_bound(made, hints, 3) == -np.inf).all()  # and here they do not
+    a, b = np.arange(P)[:, None], np.arange(P)[None, :]
+    worst = np.full((1000, P), np.inf)
+    for d in range(P):
+        worst[:, d] = true[:, (a - b) % P == d].min(axis=1)
+    assert (bound <= worst + TOLERANCE).all()
+    assert not ((bound > 0) & (worst <= 0)).any()
+    # Neither list is empty: proven classes, and classes with a wrong answer.
+    assert (bound > 0).mean() > 0.3
+    assert (worst <= 0).mean() > 0.1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_bounds_hold_in_exact_arithmetic(strategy):
+    rng = np.random.default_rng(5)
+    made = messy(6)
+    # Large numbers that cancel make rounding visible: the same amount on all classes changes no margin.
+    made = made._replace(w_logit=made.w_logit + 1e6 * rng.normal(size=(made.w_logit.shape[0], 1)))
+    _, _, proof = prove(made, strategy, hints=margins.hints_of(pizza()))
+    u, v, w, s_a, s_b = map(np.asarray, made)
+    with precision():
+        for a, b in rng.integers(0, P, (6, 2)):
+            h = [max(ball(x) + ball(y), ball(0.0)) for x, y in zip(u[a], v[b], strict=True)]
+            logits = [
+                sum((x * ball(w[i, c]) for i, x in enumerate(h)), ball(s_a[a, c]) + ball(s_b[b, c]))
+                for c in range(P)
+            ]
+            y = (a + b) % P
+            for c in range(P):
+                assert c == y or at_most(proof.lower[a, b], logits[y] - logits[c])
+
+
+SHAPE = ModelConfig(p=P, d_model=32, n_heads=2, d_mlp=34)
+WITH_BIASES = {
+    "frozen": dataclasses.replace(SHAPE, biases="frozen"),
+    "no_equals": dataclasses.replace(
+        SHAPE, eq_token=False, attention_scale="1", biases="mlp", separate_vocab=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WITH_BIASES)
+def test_the_two_roundings_that_no_circuit_shows(name):
+    config = WITH_BIASES[name]
+    rng = np.random.default_rng(7)
+    params = init_params(jax.random.key(8), config)
+    params = {n: x if n[0] == "W" else jnp.float32(0.1 * rng.normal(size=x.shape)) for n, x in params.items()}
+    exact = {n: jnp.asarray(x, jnp.float64) for n, x in params.items()}
+    made = fold(exact, config)
+
+    a, b = (x.ravel() for x in np.meshgrid(np.arange(P), np.arange(P), indexing="ij"))
+    tokens = np.asarray(sequences(jnp.asarray(a), jnp.asarray(b), config))
+    single, _ = apply(params, jnp.asarray(tokens), config)
+    double, _ = apply(exact, jnp.asarray(tokens), config)
+
+    def margin_of(logits):
+        logits = np.asarray(logits, np.float64)
+        return logits[np.arange(a.size), (a + b) % P][:, None] - logits
+
+    # The float64 program stands for the exact one: its own error is 1e-9 of what is compared.
+    off = np.abs(margin_of(single) - margin_of(double)).max()
+    allowed = float(program_error.program_error(exact, config, "highest"))
+    assert off <= allowed < 1e4 * off  # worst case against signs at random, in seven sums
+    folded = np.maximum(np.asarray(made.u)[a] + np.asarray(made.v)[b], 0) @ np.asarray(made.w_logit)
+    folded = folded + np.asarray(made.s_a)[a] + np.asarray(made.s_b)[b]
+    slack = float(program_error.fold_error(exact, made, config))
+    assert np.abs(margin_of(folded) - margin_of(double)).max() <= slack < 1e-8
+
+
+def test_coarser_products_cost_more_and_unknown_ones_are_refused():
+    params = {n: jnp.asarray(x, jnp.float64) for n, x in init_params(jax.random.key(0), SHAPE).items()}
+    fine, coarse = (program_error.program_error(params, SHAPE, q) for q in ("highest", "default"))
+    assert fine < coarse / 10
+    with pytest.raises(ValueError, match="precision must be one of highest, high, default, got 'double'"):
+        program_error.program_error(params, SHAPE, "double")
+
+
+@pytest.fixture(scope="module")
+def certified():
+    params = params_of(pizza(), SHAPE)
+    params = {name: np.asarray(x, np.float32) for name, x in params.items()}
+    return params, certificate.certify(params, Config(model=SHAPE))
+
+
+def test_the_record_holds_what_a_checker_needs(certified):
+    _, record = certified
+    record = json.loads(json.dumps(record))
+    assert record["strategy"] == "linear"
+    assert record["proven_accuracy"] == record["real"]["proven_accuracy"] == 1.0
+    assert record["real"]["unproven"] == []
+    assert record["brute_force_operations"] == P**3 * 34
+    assert Config.from_dict(record["config"]).model == SHAPE
+    assert sorted(record["hints"]["k"]) == sorted(K)
+    assert len(record["hints"]["group"]) == 34
+    assert len(record["lower_by_difference"]) == P
+    steps = record["operation_counts"]["steps"]
+    assert record["operations"] == sum(v for c in steps.values() for k, v in c.items() if k != "index")
+    assert record["float32"]["slack"] > record["real"]["slack"]
+    assert record["float32"]["proven_inputs"] <= record["real"]["proven_inputs"]
+
+
+def test_the_record_is_true_of_the_weights_and_of_the_program(certified):
+    params, record = certified
+    exact = fold({name: jnp.asarray(x, jnp.float64) for name, x in params.items()}, SHAPE)
+    true = true_margins(exact)
+    assert record["real"]["smallest_proven_margin"] <= true.min() + TOLERANCE
+    a, b = (x.ravel() for x in np.meshgrid(np.arange(P), np.arange(P), indexing="ij"))
+    tokens = jnp.asarray(np.stack([a, b, np.full(a.size, P)], axis=1))
+    logits = np.asarray(apply({n: jnp.asarray(x) for n, x in params.items()}, tokens, SHAPE)[0])
+    right = (logits.argmax(axis=1) == (a + b) % P).reshape(P, P)
+    proven = np.ones((P, P), bool)
+    proven[tuple(np.array(record["float32"]["unproven"], int).reshape(-1, 2).T)] = False
+    assert proven.any()
+    assert right[proven].all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"strategy": "magic"}, "one of auto, brute, low_rank, events, linear, integral, got 'magic'"),
+        ({"required": -1.0}, "required must be at least 0 and finite, got -1.0"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        prove(pizza(), **arguments)
+
+
+def test_stragglers_join_the_key_of_which_they_are_a_multiple():
+    made = circuit(PROBLEMS["stragglers"])  # neurons of 10 = 2 x 5
+    hints = margins.hints_of(made)
+    assert hints.k.tolist() == [5]
+    k = margins._groups(np.array([10, 5, 4, 8]), np.array([5, 4]), 23)
+    assert k.tolist() == [0, 0, 1, 1]

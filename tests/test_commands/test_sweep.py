@@ -1,0 +1,177 @@
+"""Grids of settings: which cells they make, what is on disk, and how a sweep goes on."""
+
+import json
+
+import chex
+import numpy as np
+import pytest
+from absl import flags
+
+from experiments import sweep
+from modadd_jax.config import Config
+from modadd_jax.storage.workdir import Workdir, locked
+from modadd_jax.training import step as train
+
+BASE = Config().replace(
+    p=11, d_model=8, n_heads=2, d_mlp=16, train_fraction=0.8, num_seeds=1, num_steps=20,
+    eval_every=5, checkpoint_every=20,
+)  # fmt: skip
+TINY = {name: value for part in BASE.to_dict().values() for name, value in part.items()}
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """Runs the command's main in this process with the flags given, as the command line would."""
+
+    def run(*grids, path=tmp_path / "sweep", **changes):
+        given = {"workdir": str(path), "grid": list(grids), **TINY, **changes}
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS(["test"])
+        for name, value in given.items():
+            monkeypatch.setattr(flags.FLAGS[name], "value", value)
+        sweep.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def names(path):
+    return [cell["name"] for cell in json.loads((path / "sweep.json").read_text())["cells"]]
+
+
+def test_grids_are_products_put_together():
+    made = sweep.planned(
+        sweep.Path("/nowhere"), BASE, ["weight_decay=0.5,1 train_fraction=0.6,0.8", "d_mlp=16,32"]
+    )
+    assert made.base == BASE
+    assert made.fields == ["d_mlp", "train_fraction", "weight_decay"]
+    assert list(made.cells) == [
+        "d_mlp=16,train_fraction=0.6,weight_decay=0.5",
+        "d_mlp=16,train_fraction=0.8,weight_decay=0.5",
+        "d_mlp=16,train_fraction=0.6,weight_decay=1",
+        "d_mlp=16,train_fraction=0.8,weight_decay=1",
+        "d_mlp=32,train_fraction=0.8,weight_decay=1",
+    ]
+    assert list(made.cells.values())[-1] == BASE.replace(d_mlp=32)
+
+
+def test_a_sweep_trains_every_cell_and_skips_what_is_done(command, tmp_path):
+    path = tmp_path / "sweep"
+    printed = command("weight_decay=0,5")
+    assert "python -m experiments.summarize --workdir" in printed
+    assert names(path) == ["weight_decay=0", "weight_decay=5"]
+    ends = {}
+    for cell in json.loads((path / "sweep.json").read_text())["cells"]:
+        workdir = Workdir.open(path / cell["workdir"])
+        assert workdir.config == BASE.replace(**cell["values"])
+        assert workdir.steps() == [0, 20]
+        ends[cell["name"]] = workdir.restore(train.state_like(BASE))[1].params
+    norms = [float(np.linalg.norm(params["W_E"])) for params in ends.values()]
+    assert norms[1] < norms[0]  # decay shrinks
+
+    files = {f: f.read_bytes() for f in path.rglob("*") if f.is_file()}
+    printed = command("weight_decay=0,5")
+    assert printed.count("is complete") == 2
+    assert {f: f.read_bytes() for f in path.rglob("*") if f.is_file()} == files
+
+    command("weight_decay=5,7")
+    assert names(path) == ["weight_decay=0", "weight_decay=5", "weight_decay=7"]
+    assert all(f.read_bytes() == files[f] for f in files if f.name != "sweep.json")
+
+
+@pytest.mark.as_users_run
+def test_cells_in_one_program_equal_cells_one_by_one(command, tmp_path):
+    """Two cells share a program; the third has a schedule of its own."""
+    grids = ("weight_decay=0,5", "num_steps=10")
+    command(*grids, path=tmp_path / "a")
+    printed = command(*grids, path=tmp_path / "b", wave_size=2)
+    assert "[1/2] num_steps=20,weight_decay=0; num_steps=20,weight_decay=5\n" in printed
+    for name in names(tmp_path / "a"):
+        one, other = (Workdir.open(tmp_path / s / "cells" / name) for s in "ab")
+        like = train.state_like(one.config)
+        chex.assert_trees_all_equal(one.restore(like)[1], other.restore(like)[1])
+
+
+@pytest.mark.parametrize("wave_size", [None, 2])
+def test_a_cell_that_fails_is_named_and_the_others_are_trained(wave_size, command, tmp_path):
+    command("weight_decay=4")
+    cells = tmp_path / "sweep" / "cells"
+    Workdir.create(cells / "weight_decay=2", BASE.replace(weight_decay=9.0))
+    (cells / "weight_decay=3" / ".lock").mkdir(parents=True)  # an error of the system
+    with pytest.raises(
+        ValueError, match=r"2 of 4 cells failed; the first: weight_decay=2: .* another config"
+    ):
+        command("weight_decay=2,3,5", wave_size=wave_size)
+    assert Workdir.open(cells / "weight_decay=5").steps() == [0, 20]
+
+
+@pytest.mark.parametrize("wave_size", [None, 2])
+def test_a_cell_without_a_finite_seed_is_complete_and_says_so(wave_size, command, tmp_path):
+    printed = command("learning_rate=1e30,1e-3", wave_size=wave_size)
+    assert "seed 0 of learning_rate=1e+30 stopped: not finite between steps 0 and 5" in printed
+    workdirs = [
+        Workdir.open(tmp_path / "sweep/cells" / f"learning_rate={rate}") for rate in ("1e+30", "0.001")
+    ]
+    assert [w.steps() for w in workdirs] == [[0, 20], [0, 20]]
+    ends = [w.restore(train.state_like(w.config))[1] for w in workdirs]
+    np.testing.assert_array_equal([end.step[0] for end in ends], [0, 20])
+    assert all(np.isfinite(leaf).all() for end in ends for leaf in end.params.values())
+
+
+def test_a_field_that_this_grid_leaves_out_is_as_the_flags_say(command, tmp_path):
+    command("weight_decay=0 d_mlp=16")
+    command("d_mlp=8", weight_decay=3.0)
+    assert names(tmp_path / "sweep") == ["d_mlp=16,weight_decay=0", "d_mlp=8,weight_decay=3"]
+
+
+def test_a_value_with_a_slash_is_one_directory(command, tmp_path):
+    command("attention_scale=1/n_ctx,1")
+    assert {d.name for d in (tmp_path / "sweep/cells").iterdir()} == {
+        "attention_scale=1_n_ctx",
+        "attention_scale=1",
+    }
+
+
+def test_two_sweeps_at_once_and_one_killed_at_its_start(command, tmp_path):
+    root = tmp_path / "sweep"
+    root.mkdir()
+    (root / "sweep.json.tmp").write_text('{"schema')
+    with locked(root), pytest.raises(ValueError, match="is in use: process"):
+        command("weight_decay=1")
+    assert not (root / "sweep.json").exists()
+    command("weight_decay=1")
+    assert names(root) == ["weight_decay=1"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ("depth=1,2", r"'depth=1,2' is not field=value,value with a field of p, d_model"),
+        ("seed=1,2", r"'seed=1,2' is not field=value"),
+        ("p=11,x", r"grid: p must be int, got 'x'"),
+        ("p=11,12", r"p must be odd and at least 3, got 12"),
+        ("eq_token=yes", r"eq_token must be true or false, got 'yes'"),
+        ("p=11 p=13", r"names a field twice"),
+        ("", r"names no field"),
+    ],
+)
+def test_bad_grids_are_refused_before_anything_is_written(grid, message, command, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        command(grid)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_directory_of_something_else_is_left_alone(command, tmp_path):
+    path = tmp_path / "sweep"
+    command("weight_decay=0,5")
+    before = (path / "sweep.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds a sweep with train.learning_rate = 0.001, not 0.1"):
+        command("weight_decay=1", learning_rate=0.1)
+    with pytest.raises(ValueError, match=r"sweep over weight_decay: a grid over d_mlp needs a workdir"):
+        command("d_mlp=8")
+    assert (path / "sweep.json").read_bytes() == before
+    with pytest.raises(ValueError, match=r"holds files but no sweep.json"):
+        command("d_mlp=8", path=path / "cells" / "weight_decay=0")
+    (path / "sweep.json").write_text('{"cells": 3}')
+    with pytest.raises(ValueError, match="is no sweep"):
+        command("weight_decay=1")
