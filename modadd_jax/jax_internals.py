@@ -19,9 +19,9 @@ from typing import Any
 import jax
 
 # Up to 0.10 make_jaxpr returns a ClosedJaxpr that holds a Jaxpr; in 0.12 the two names are one class.
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, Var
 
-__all__ = ["Jaxpr", "JaxprEqn", "Var"]
+__all__ = ["Jaxpr", "JaxprEqn", "Primitive"]
 
 
 def _names(text: str) -> tuple[str, ...]:

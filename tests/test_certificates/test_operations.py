@@ -5,7 +5,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.extend.core import Primitive
 
 from modadd_jax import jax_internals
 from modadd_jax.analysis.certificates.operations import Operations, Uncounted, count, tally
@@ -126,7 +125,7 @@ def test_a_search_is_counted_in_its_turns():
 
 def made_up(*, runs=None):
     """A call of a primitive that no release of jax has; it may hold a program, to run who knows how often."""
-    primitive = Primitive("made_up")
+    primitive = jax_internals.Primitive("made_up")
     primitive.def_abstract_eval(lambda x, **_: x)
     inner = {} if runs is None else {"jaxpr": jax.make_jaxpr(runs)(1.0)}
     return lambda x: primitive.bind(2.0 * x, **inner)

@@ -155,18 +155,13 @@ def _of_input(rule: Callable, eqn: JaxprEqn) -> Operations:
     return rule(eqn.invars[0].aval, eqn.invars[0].aval.size)
 
 
-def _nothing(aval, size: int) -> Operations:
-    del aval, size
-    return Operations()
-
-
 def _address(aval, size: int) -> Operations:
     del aval
     return Operations(index=size)
 
 
 KINDS = (
-    dict.fromkeys(jax_internals.MOVES, partial(_of_output, _nothing))
+    dict.fromkeys(jax_internals.MOVES, lambda eqn: Operations())
     | {name: partial(_of_output, partial(_arithmetic, name)) for name in jax_internals.ARITHMETIC}
     | dict.fromkeys(jax_internals.COMPARISONS, partial(_of_output, _compared))
     | dict.fromkeys(jax_internals.TRANSCENDENTAL, partial(_of_output, _transcendental))
