@@ -275,7 +275,7 @@ def _advance(starts: list[Start], wave_size: int | None, stop: Preemption, end_w
         text = ""
         if evaluated:
             metrics = parallel.gather(
-                [evaluate(s.params, m) for s, m in zip(states, masks, strict=True)], num_rows
+                [evaluate(s.params, m, r) for s, m, r in zip(states, masks, row_waves, strict=True)], num_rows
             )
             of_runs = zip(workdirs, split(metrics, parts), np.split(alive, parts), strict=True)
             lines = [metric_rows(step, w.config, values, ok) for w, values, ok in of_runs]
