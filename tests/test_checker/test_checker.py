@@ -247,7 +247,8 @@ def test_its_way_from_weights_to_circuit(name):
 def test_it_imports_nothing_that_it_checks():
     program = (
         "import sys, modadd_jax.checker\n"
-        "own = [m for m in sys.modules if m.split('.')[0] in ('jax', 'flax') or m.startswith('modadd_jax.')]\n"
+        "own = [m for m in sys.modules\n"
+        "       if m.split('.')[0] in ('jax', 'flax') or m.startswith('modadd_jax.')]\n"
         "print(sorted(own))"
     )
     result = subprocess.run(
