@@ -7,9 +7,9 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], 'with jax', jax.__version__)"
 PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-NEWEST := tests/test_certificates tests/test_checker tests/test_bounds tests/test_analysis tests/test_storage \
-  tests/test_commands/test_certify.py tests/test_studies/test_frontier.py tests/test_jax_internals.py \
-  tests/test_circuit.py tests/test_config.py tests/test_constructed.py tests/test_data.py tests/test_losses.py tests/test_model.py
+NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker tests/test_commands/test_certify.py \
+  tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
+  tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
 
 .PHONY: run test test-newest env clean-env
 
