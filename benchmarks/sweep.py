@@ -56,7 +56,7 @@ def define_flags() -> None:
 def call_of(config: Config, group: int | None, steps: int):
     """(function, inputs): `steps` updates of all seeds of the config, ready to be called."""
     waves = parallel.plan(config.train.num_seeds)
-    rows = parallel.scatter(train.rows_of([config]), waves)[0]
+    rows = parallel.scatter(train.specs_of([config]), waves)[0]
     init, chunk, _ = train.seed_functions(config, group)
     state, mask = init(rows)
     return chunk(steps), (rows, state, mask)

@@ -125,7 +125,7 @@ def batches(cells: dict[str, Config], wave_size: int | None) -> list[list[str]]:
     for name, config in cells.items():
         t = config.train
         schedule = (t.num_steps, t.eval_every, t.checkpoint_every, t.early_checkpoints)
-        groups.setdefault((train.program_of(config), schedule), []).append(name)
+        groups.setdefault((train.compile_key(config), schedule), []).append(name)
     made = []
     for group in groups.values():
         config = cells[group[0]]
@@ -144,12 +144,12 @@ def main() -> None:
     planned(root, base, _GRID.value)  # what is wrong is said before JAX starts
     distributed.join(base.train.num_seeds)
     with contextlib.ExitStack() as stack:
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             if parallel.is_first():
                 root.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(root))  # nobody else adds cells meanwhile
                 write_sweep(root, planned(root, base, _GRID.value))
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             sweep = read_sweep(root)
         train_cells(root, sweep)
     if parallel.is_first() and all(config.model.is_separable for config in sweep.cells.values()):
