@@ -292,8 +292,8 @@ class Batch:
 
     def measure(self) -> str:
         """Appends the metrics of this step to the workdirs. Returns them in short."""
-        waves = zip(self.states, self.masks, strict=True)
-        metrics = self.gathered([self.evaluate(state.params, mask) for state, mask in waves])
+        waves = zip(self.states, self.masks, self.specs, strict=True)
+        metrics = self.gathered([self.evaluate(state.params, mask, spec) for state, mask, spec in waves])
         of_runs = zip(self.workdirs, split(metrics, self.ends), np.split(self.alive, self.ends), strict=True)
         rows = [metric_rows(self.step, workdir.config, values, ok) for workdir, values, ok in of_runs]
         with parallel.raise_on_all_processes():
