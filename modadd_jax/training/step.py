@@ -298,11 +298,6 @@ def _seed_functions(config: Config, group: int | None, split: int, form: str):
     return over_seeds(init), chunk, over_seeds(lambda *given: evaluate(*given[:2], config, *given[2:]))
 
 
-def forget_programs() -> None:
-    """Lets go of what `seed_functions` compiled: the next call compiles again, as a fresh process would."""
-    _seed_functions.cache_clear()
-
-
 def rows_that_fit(config: Config, num_steps: int = 1) -> int | None:
     """How many rows of this config the devices' memory holds at once; None where they do not say.
 
