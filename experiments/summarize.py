@@ -11,6 +11,7 @@ are kept), and over all cells summary.json, summary.md and figures/: the map of 
 A seed takes about a second on two CPU cores at p = 113, after half a minute of compilation.
 """
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def is_of(summary: dict[str, Any], given: dict[str, Any]) -> bool:
     """Whether a summary is of this checkpoint and config, with every statistic of today."""
     version, known = SCHEMAS["summary"].version, {entry.name for entry in STATISTICS}
     has_all = set(summary.get("distributions", ())) == known and summary.get("schema_version") == version
-    return has_all and all(summary.get(name) == value for name, value in given.items())
+    wanted = json.loads(json.dumps(given))  # with lists for tuples
+    return has_all and all(summary.get(name) == value for name, value in wanted.items())
 
 
 def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: bool) -> dict[str, Any]:
