@@ -1,18 +1,29 @@
 # make run   environment, train the default model, analyse it: runs/mainline/
-# make test  environment, lint, tests
+# make check environment, lint, format, types, the fast tests: about a minute
+# make test  environment, lint, format, types, all tests
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: run test env clean-env
+.PHONY: run lint check test env clean-env
 
 run: .venv/ready
 	$(PY) -m experiments.train --workdir runs/mainline
 	$(PY) -m experiments.analyze --workdir runs/mainline
 
-test: .venv/ready
+lint: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m mypy
+
+# The tests' compiled programs are kept: what has not changed is not compiled again.
+TESTS := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests JAX_COMPILATION_CACHE_MAX_SIZE=1000000000 \
+  $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check: lint
+	$(TESTS) -m "not slow"
+
+test: lint
+	$(TESTS)
 
 env: .venv/ready
 
@@ -26,4 +37,4 @@ env: .venv/ready
 	@touch $@
 
 clean-env:
-	rm -rf .venv
+	rm -rf .venv .cache

@@ -177,7 +177,7 @@ def batches(cells: Mapping[str, Config], wave_size: int | None) -> list[list[str
     for name, config in cells.items():
         t = config.train
         schedule = (t.num_steps, t.eval_every, t.checkpoint_every, t.early_checkpoints)
-        groups.setdefault((training_step.program_of(config), schedule), []).append(name)
+        groups.setdefault((training_step.compile_key(config), schedule), []).append(name)
     found = []
     for group in groups.values():
         config = cells[group[0]]
@@ -204,7 +204,7 @@ def train_sweep(
       ValueError: as `plan_sweep`, and at the end where cells failed.
     """
     with contextlib.ExitStack() as stack:
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             if parallel.is_first():
                 plan_sweep(root, base, grids)  # what is wrong is said before anything is written
                 root.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ def train_sweep(
                 sweep = plan_sweep(root, base, grids)
                 if sweep != _sweep_there(root):
                     write_sweep(root, sweep)
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             sweep = read_sweep(root)
         failures = _train_cells(root, sweep, wave_size, resume)
     if failures:
