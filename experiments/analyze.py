@@ -14,9 +14,10 @@ from absl import flags
 
 from experiments import cli, loading
 from modadd_jax import figures, float64
-from modadd_jax.analysis import closed_form, lens
+from modadd_jax.analysis import lens
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import Nearest, all_logits
 from modadd_jax.config import ModelConfig
@@ -69,9 +70,9 @@ def regression_of(reading: summary.Reading, model: ModelConfig) -> regression.Re
 
 def additive_part(nearest: Nearest, numbers: dict) -> dict:
     """Accuracy, loss and margin of the model itself, and beside them those of the circuit read."""
-    logits = closed_form.aligned(nearest.logits)
-    part = closed_form.aligned(all_logits(nearest.circuit))
-    return summary.answers(logits) | {
+    logits = to_difference_coordinates(nearest.logits)
+    part = to_difference_coordinates(all_logits(nearest.circuit))
+    return summary.plain(summary.answers(logits)) | {
         "additive_part": {
             "pre_share": float(nearest.pre_share),
             "logit_share": float(1 - ((logits - part) ** 2).sum() / (logits**2).sum()),

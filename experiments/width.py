@@ -23,8 +23,9 @@ from tqdm import tqdm
 
 from experiments import cli, loading
 from modadd_jax import circuit, float64
-from modadd_jax.analysis.population import seed_statistics as population
+from modadd_jax.analysis.population.seed_statistics import count_keys, mapped, padded_key_count
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
+from modadd_jax.analysis.reading import plain
 from modadd_jax.analysis.studies import width
 from modadd_jax.config import ModelConfig, preset
 from modadd_jax.figures.style import save
@@ -69,7 +70,7 @@ def constructed_errors(key: jax.Array, sizes: list[int], draws: int) -> list[dic
     rows = []
     for n in tqdm(sizes, unit="size", disable=None):
         keys = jax.random.split(jax.random.fold_in(key, n), draws)
-        errors = population.mapped(functools.partial(width.constructed_errors, n=n))(keys)  # [draws, kinds]
+        errors = mapped(functools.partial(width.constructed_errors, n=n))(keys)  # [draws, kinds]
         quantiles = np.quantile(np.asarray(errors), (0.1, 0.5, 0.9), axis=0).T.tolist()
         for nodes, (low, middle, high) in zip(width.NODES, quantiles, strict=True):
             rows.append({"nodes": nodes, "n": n, "draws": draws, "median": middle, "p10": low, "p90": high})
@@ -83,9 +84,9 @@ def _reader(model: ModelConfig, max_keys: int | None):
     def read(row):
         key, params = row
         folded = circuit.fold({name: x.astype(jnp.float64) for name, x in params.items()}, model)
-        return population.count_keys(folded) if max_keys is None else width.key_rules(key, folded, max_keys)
+        return count_keys(folded) if max_keys is None else width.key_rules(key, folded, max_keys)
 
-    return population.mapped(read)
+    return mapped(read)
 
 
 def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
@@ -97,7 +98,7 @@ def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
         return []
     rows = (jax.random.split(key, alive.size), jax.tree.map(lambda x: x[alive], state.params))
     most = int(np.max(_reader(config.model, None)(rows)))
-    found = _reader(config.model, population.room_for(most, config.model.p))(rows)
+    found = _reader(config.model, padded_key_count(most, config.model.p))(rows)
     found = jax.tree.map(np.asarray, found)
     result = []
     for place, seed in enumerate(alive):
@@ -111,7 +112,7 @@ def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
                 "seed": config.train.seeds[int(seed)],
                 "k": int(found.k[place, rank]),
             }
-            record = head | population.plain(numbers)
+            record = head | plain(numbers)
             title = f"{head['d_mlp']} neurons, key $k={head['k']}$"
             result.append(
                 Trained(record, Example(title, record["n"], record["error"], width.rectangles(rule)))
