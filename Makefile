@@ -1,26 +1,35 @@
 # make run   environment, train the default model, analyse it: runs/mainline/
-# make test  environment, lint, tests
+# make check environment, lint, format, types, the fast tests: about a minute
+# make test  environment, lint, format, types, all tests
 # make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
 # With PYTHON=python3.13 VENV=.venv-3.13 any of them uses that Python, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], 'with jax', jax.__version__)"
-PYTEST := $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The tests' compiled programs are kept: what has not changed is not compiled again.
+PYTEST := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests JAX_COMPILATION_CACHE_MAX_SIZE=1000000000 \
+  $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker tests/test_commands/test_certify.py \
   tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
   tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
 
-.PHONY: run test test-newest env clean-env
+.PHONY: run lint check test test-newest env clean-env
 
 run: $(VENV)/ready
 	$(PY) -m experiments.train --workdir runs/mainline
 	$(PY) -m experiments.analyze --workdir runs/mainline
 
-test: $(VENV)/ready
+lint: $(VENV)/ready
 	@$(VERSIONS)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+check: lint
+	$(PYTEST) -m "not slow"
+
+test: lint
 	$(PYTEST)
 
 test-newest: $(VENV)/ready
@@ -39,4 +48,4 @@ $(VENV)/ready: requirements.txt
 	@touch $@
 
 clean-env:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .cache

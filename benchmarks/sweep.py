@@ -29,7 +29,7 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis import reading
 from modadd_jax.config import PRECISIONS, PRESETS, Config, preset
 from modadd_jax.data import train_pairs
@@ -38,35 +38,37 @@ from modadd_jax.training import step as train
 
 FORMS = ("pairs", "grid")
 
-_PRESETS = flags.DEFINE_list("presets", ["mainline", "p113"], "Presets to measure.")
-_NUM_SEEDS = flags.DEFINE_list("num_seeds", ["1", "2", "16"], "Numbers of seeds.")
-_FORMS = flags.DEFINE_list("forms", list(FORMS), "Forms to compare with the default.")
-_GROUPS = flags.DEFINE_list("groups", ["0"], "Seeds vmapped at a time; 0 for all of a device.")
-_STEPS = flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Timed calls of each; the median counts.", lower_bound=1)
-_MOST_VMAPPED = flags.DEFINE_integer("most_vmapped", 16, "Most seeds vmapped on a CPU.", lower_bound=1)
-_PRECISIONS = flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
-_QUALITY_STEPS = flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
-_QUALITY_SEEDS = flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
+
+def define_flags() -> None:
+    flags.DEFINE_list("presets", ["mainline", "p113"], "Presets to measure.")
+    flags.DEFINE_list("num_seeds", ["1", "2", "16"], "Numbers of seeds.")
+    flags.DEFINE_list("forms", list(FORMS), "Forms to compare with the default.")
+    flags.DEFINE_list("groups", ["0"], "Seeds vmapped at a time; 0 for all of a device.")
+    flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Timed calls of each; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("most_vmapped", 16, "Most seeds vmapped on a CPU.", lower_bound=1)
+    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
+    flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
+    flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
 
 
 def call_of(config: Config, steps: int, group: int | None = None, form: str | None = None):
     """(function, inputs): `steps` updates of all seeds of the config, ready to be called."""
     waves = train.plan(config, config.train.num_seeds)
     init, chunk, _ = train.seed_functions(config, group, waves.split, form)
-    rows = parallel.scatter(train.rows_of([config]), waves)[0]
+    rows = parallel.scatter(train.specs_of([config]), waves)[0]
     state, mask = init(rows)
     return chunk(steps), (rows, state, mask)
 
 
 def calls_of(config: Config) -> dict[str, tuple]:
     """Every way to train the config's seeds, by name."""
-    num_seeds, steps = config.train.num_seeds, _STEPS.value
+    num_seeds, steps = config.train.num_seeds, flags.FLAGS.steps
     on_cpu = jax.default_backend() == "cpu"
     calls = {"default": call_of(config, steps)}
-    for form in _FORMS.value:
-        for group in timing.sizes(_GROUPS, least=0):
-            if not (on_cpu and group == 0 and not 1 < num_seeds <= _MOST_VMAPPED.value):
+    for form in flags.FLAGS.forms:
+        for group in timing.sizes(flags.FLAGS["groups"], least=0):
+            if not (on_cpu and group == 0 and not 1 < num_seeds <= flags.FLAGS.most_vmapped):
                 calls[f"{form}_group_{group}"] = call_of(config, steps, group, form)
     return calls
 
@@ -77,10 +79,10 @@ def rates_of(config: Config) -> dict[str, dict[str, float]]:
     for call, inputs in calls.values():
         timing.once(call, *inputs)  # compiles
     times, gemm = {name: [] for name in calls}, []
-    for _ in range(_REPEATS.value):
+    for _ in range(flags.FLAGS.repeats):
         gemm.append(limits.gemm_rate(repeats=1))
         for name, (call, inputs) in calls.items():
-            times[name].append(timing.once(call, *inputs)[0] / _STEPS.value)
+            times[name].append(timing.once(call, *inputs)[0] / flags.FLAGS.steps)
     flops = limits.folded_flops(config, train_pairs(train.seed_mask(0, config), config).a.shape[-1])
     rate, num_seeds = statistics.median(gemm), config.train.num_seeds
     result = {"gemm_gflops": rate}
@@ -96,11 +98,11 @@ def rates_of(config: Config) -> dict[str, dict[str, float]]:
 
 def quality_of(config: Config) -> dict:
     """Seconds and circuits of one precision: medians over the seeds that end with every pair right."""
-    call, (rows, state, mask) = call_of(config, _QUALITY_STEPS.value)
+    call, (rows, state, mask) = call_of(config, flags.FLAGS.quality_steps)
     seconds, _, (state, finite) = timing.once(call, rows, state, mask)
     params = parallel.gather([state.params], config.train.num_seeds)
     read = []
-    with jax.enable_x64(True):
+    with float64.enabled():
         for seed in range(config.train.num_seeds):
             exact = {name: jnp.asarray(x[seed], jnp.float64) for name, x in params.items()}
             read.append(reading.analyze(circuit.fold(exact, config.model)))
@@ -123,19 +125,25 @@ def check_choices(flag: flags.FlagHolder, choices) -> None:
 
 
 def main():
-    for flag, choices in ((_PRESETS, PRESETS), (_FORMS, FORMS), (_PRECISIONS, PRECISIONS)):
+    for flag, choices in (
+        (flags.FLAGS["presets"], PRESETS),
+        (flags.FLAGS["forms"], FORMS),
+        (flags.FLAGS["precisions"], PRECISIONS),
+    ):
         check_choices(flag, choices)
-    counts = timing.sizes(_NUM_SEEDS)
+    counts = timing.sizes(flags.FLAGS["num_seeds"])
     parallel.use_cores(max(counts))
-    report = {"arithmetic": parallel.arithmetic(parallel.plan(max(counts))), "steps": _STEPS.value}
+    report = {"arithmetic": parallel.arithmetic(parallel.plan(max(counts))), "steps": flags.FLAGS.steps}
     report["memory_gb_per_s"] = limits.memory_rate()
-    for name in _PRESETS.value:
+    for name in flags.FLAGS.presets:
         report[name] = {f"{n}_seeds": rates_of(preset(name).replace(num_seeds=n)) for n in counts}
-        if _QUALITY_STEPS.value:
-            trained = preset(name).replace(num_seeds=_QUALITY_SEEDS.value)
-            report[name]["quality"] = {n: quality_of(trained.replace(precision=n)) for n in _PRECISIONS.value}
+        if flags.FLAGS.quality_steps:
+            trained = preset(name).replace(num_seeds=flags.FLAGS.quality_seeds)
+            report[name]["quality"] = {
+                n: quality_of(trained.replace(precision=n)) for n in flags.FLAGS.precisions
+            }
     print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -31,6 +31,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from modadd_jax import float64
 from modadd_jax.config import Config
 
 CONFIG_FILE = "config.json"
@@ -258,7 +259,7 @@ class Workdir:
         broken = [name for name in arrays if sha256_of_array(arrays[name]) != digests.get(name)]
         if broken:
             raise ValueError(f"{where} is damaged: SHA-256 differs for {_brief(broken)}")
-        with jax.enable_x64(True):
+        with float64.enabled():
             leaves = [jax.numpy.asarray(arrays[name]) for name in wanted]
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 

@@ -114,7 +114,7 @@ folded_loss.defvjp(loss_and_gradient, _backward)
 def grid_loss_and_gradient(circuit: Circuit, grid: Grid, loss: str) -> tuple[jax.Array, Circuit]:
     """`loss_and_gradient` of all pairs of a grid at once.
 
-    Row d of the grid pairs a with b = a + d, and the other way round b with a = b - d (mod p): what is
+    SeedSpec d of the grid pairs a with b = a + d, and the other way round b with a = b - d (mod p): what is
     gathered and what is summed over a fixed b are shifts by d, known when the program is compiled.
     """
     p, m = circuit.u.shape
