@@ -26,11 +26,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 
 from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
@@ -55,15 +55,15 @@ QUICK = {
 DEFAULT = {"num_seeds": 4, "eval_every": 1_000, "checkpoint_every": 5_000}
 SOURCE = "github.com/fjzzq2002/pizza, result/1l_fixedwidth.csv (MIT licence), Zhong et al., arXiv 2306.17844"
 
-cli.define_config_flags()
-flags.adopt_module_key_flags(cli)  # so that --help lists them
-flags.FLAGS.set_default("preset", "zhong")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
-_RATES = flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
-_QUICK = flags.DEFINE_bool("quick", False, f"Start from preset quick, a small model, a short run: {QUICK}.")
-_POPULATION = flags.DEFINE_string("population", None, "Zhong et al.'s models: their CSV, or population.json.")
-_DRAW = flags.DEFINE_string("draw", None, "An attention_rate.json to draw, instead of training.")
-_OUT = flags.DEFINE_string("out", None, "Where --draw writes; default the directory of the file.")
+
+def define_flags() -> None:
+    cli.define_config_flags("zhong")
+    flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
+    flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
+    flags.DEFINE_bool("quick", False, f"Start from preset quick, a small model, a short run: {QUICK}.")
+    flags.DEFINE_string("population", None, "Zhong et al.'s models: their CSV, or population.json.")
+    flags.DEFINE_string("draw", None, "An attention_rate.json to draw, instead of training.")
+    flags.DEFINE_string("out", None, "Where --draw writes; default the directory of the file.")
 
 
 def configs() -> dict[str, Config]:
@@ -72,17 +72,17 @@ def configs() -> dict[str, Config]:
         if flags.FLAGS[name].value is not None:
             raise ValueError(f"--{name} is set by this command itself: choose attention rates with --rates")
     try:
-        rates = sorted({float(rate) for rate in _RATES.value})
+        rates = sorted({float(rate) for rate in flags.FLAGS.rates})
     except ValueError as error:
         raise ValueError(
-            f"rates must be numbers separated by commas, got {','.join(_RATES.value)}"
+            f"rates must be numbers separated by commas, got {','.join(flags.FLAGS.rates)}"
         ) from error
     if not rates:
         raise ValueError("rates must name at least one attention rate, got none")
-    if _QUICK.value and not flags.FLAGS["preset"].present:
+    if flags.FLAGS.quick and not flags.FLAGS["preset"].present:
         flags.FLAGS.preset = "quick"
     given = cli.config_from_flags()
-    start = QUICK if _QUICK.value else DEFAULT
+    start = QUICK if flags.FLAGS.quick else DEFAULT
     start = {name: value for name, value in start.items() if flags.FLAGS[name].value is None}
     if flags.FLAGS.seeds is not None:
         del start["num_seeds"]
@@ -106,7 +106,7 @@ def train_all(root: Path, runs: dict[str, Config]) -> None:
             print(f"{root / name} is complete")
         else:
             print(f"attention rate {config.model.attention_rate:g}")
-            left.setdefault(train.program_of(config), []).append(training.Run(config, root / name))
+            left.setdefault(train.compile_key(config), []).append(training.Run(config, root / name))
     for together in left.values():
         failure = next((error for error in training.run_together(together) if error is not None), None)
         if failure is not None:
@@ -142,8 +142,8 @@ def read_population(path: str) -> dict[str, Any]:
 def write(record: dict[str, Any], out: Path) -> None:
     """attention_rate.json and .md, the figure, and population.json where --population is given."""
     population = None
-    if _POPULATION.value is not None:
-        population = read_population(_POPULATION.value)
+    if flags.FLAGS.population is not None:
+        population = read_population(flags.FLAGS.population)
         write_atomically(out / "population.json", json.dumps(population, indent=1) + "\n")
     record = record | {"rates": algorithm.by_rate(record["models"])}
     text = attention_rate_text(record, population)
@@ -161,22 +161,22 @@ def redraw(path: str) -> None:
         raise ValueError(f"{path} is no attention_rate.json: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("models"), list):
         raise ValueError(f"{path} is no attention_rate.json: it has no list of models")
-    write(record, loading.made(Path(_OUT.value) if _OUT.value else Path(path).parent))
+    write(record, loading.ensure_directory(Path(flags.FLAGS.out) if flags.FLAGS.out else Path(path).parent))
 
 
 def main() -> None:
-    if _POPULATION.value is not None:
-        read_population(_POPULATION.value)  # raises before anything is trained
-    if _DRAW.value is not None:
-        redraw(_DRAW.value)
+    if flags.FLAGS.population is not None:
+        read_population(flags.FLAGS.population)  # raises before anything is trained
+    if flags.FLAGS.draw is not None:
+        redraw(flags.FLAGS.draw)
         return
-    if _OUT.value is not None:
+    if flags.FLAGS.out is not None:
         raise ValueError("--out is for --draw: a run writes into its workdir")
-    runs, root = configs(), Path(_WORKDIR.value)
+    runs, root = configs(), Path(flags.FLAGS.workdir)
     check_places(root, runs)
     parallel.use_cores(sum(config.train.num_seeds for config in runs.values()))
     train_all(root, runs)
-    with jax.enable_x64(True):
+    with float64.enabled():
         models = [row for name in runs for row in measure(Workdir.open(root / name))]
     thresholds = models[0]["thresholds"]
     for row in models:
@@ -188,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)
