@@ -11,17 +11,17 @@ seed, floats to six digits), claims.json, claims.md and figures/ into --out.
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading, summarize
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis.certificates import strategies
 from modadd_jax.analysis.population import claims
 from modadd_jax.analysis.studies import regression
@@ -29,16 +29,20 @@ from modadd_jax.config import Config
 from modadd_jax.figures import paper as figures
 from modadd_jax.figures.style import save
 from modadd_jax.report.paper import claims_text
+from modadd_jax.storage.records import write_record
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import step as train
 
-SCHEMA_VERSION = 1
 DIGITS = 6  # significant ones of the floats of summary.json, which is then below 1 MB for 152 seeds
 SAVE_EVERY = 60  # seconds between writes of what was proven so far
 
-flags.adopt_module_key_flags(summarize)  # --workdir, --step, --out
-_PROVE = flags.DEFINE_bool("prove", True, "Certify every seed, and fit clock and pizza to its logits.")
-_SEED = flags.DEFINE_integer("seed", None, "Whose table of bounds is shown; default the first that was read.")
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_bool("prove", True, "Certify every seed, and fit clock and pizza to its logits.")
+    flags.DEFINE_integer("seed", None, "Whose table of bounds is shown; default the first that was read.")
 
 
 def rounded(x: Any) -> Any:
@@ -68,7 +72,7 @@ def deep_numbers(params: dict[str, np.ndarray], config: Config, row: dict[str, A
     }
 
 
-def prove_all(rows: list[dict[str, Any]], state: train.TrainState, config: Config, write: Any) -> None:
+def prove_all(rows: list[dict[str, Any]], state: train.TrainState, config: Config, write: Callable) -> None:
     """Adds `deep_numbers` to every row that was read and lacks them; calls `write` now and then."""
     params = {name: np.asarray(x) for name, x in state.params.items()}
     last = time.monotonic()
@@ -80,41 +84,40 @@ def prove_all(rows: list[dict[str, Any]], state: train.TrainState, config: Confi
             last = time.monotonic()
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    path, step, out = (flags.FLAGS[name].value for name in ("workdir", "step", "out"))
-    if not path:
+    given = flags.FLAGS
+    if not given.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train wrote")
-    workdir = Workdir.open(path)
-    circuit.check_separable(workdir.config.model)
-    out = loading.made(Path(out).absolute() if out else workdir.path)
-    file = out / summarize.SUMMARY_FILE
-    with tqdm(total=workdir.config.train.num_seeds, unit="seed", disable=None) as bar:
-        summary = summarize.summary_of(workdir, step, out, bar, keep=True)
-    rows = rounded(summary["seeds"])
+    workdir = Workdir.open(given.workdir)
+    config = workdir.config
+    circuit.check_separable(config.model)
+    out = loading.ensure_directory(Path(given.out).absolute() if given.out else workdir.path)
+    with tqdm(total=config.train.num_seeds, unit="seed", disable=None) as bar:
+        summary = rounded(summarize.summary_of(workdir, given.step, out, bar, keep=True))
+    rows = summary["seeds"]
 
     def write() -> None:
-        write_atomically(file, json.dumps(rounded(summary) | {"seeds": rows}, separators=(",", ":")) + "\n")
+        text = json.dumps(summary, separators=(",", ":")) + "\n"
+        write_atomically(out / summarize.SUMMARY_FILE, text)
 
+    if given.prove:
+        _, state = workdir.restore(train.state_like(config), summary["checkpoint"]["step"])
+        prove_all(rows, state, config, write)
     write()
-    if _PROVE.value:
-        _, state = workdir.restore(train.state_like(workdir.config), summary["checkpoint"]["step"])
-        prove_all(rows, state, workdir.config, write)
-        write()
     read = claims.analysed(rows)
     if not read:
         raise ValueError(f"no seed of {workdir.path} could be read: all stopped before the step")
-    seed = read[0]["seed"] if _SEED.value is None else _SEED.value
-    head = {name: summary[name] for name in ("schema_version", "checkpoint", "config")}
-    record = head | claims.report(rows, seed)
-    text = claims_text(record)
-    write_atomically(out / "claims.json", json.dumps(rounded(record), indent=1) + "\n")
+    seed = read[0]["seed"] if given.seed is None else given.seed
+    record = {"config": summary["config"]} | rounded(claims.report(rows, seed))
+    about = {name: summary[name] for name in ("run", "checkpoint")}
+    text = claims_text(write_record(out / "claims.json", "claims", record, about))
     write_atomically(out / "claims.md", text + "\n")
     print(text)
     for name, figure in figures.of_rows(rows, record).items():
         save(figure, out / "figures", name)
-    print(f"\nwrote {file}, {out / 'claims.json'}, {out / 'claims.md'}, {out / 'figures'}")
+    print(f"\nwrote summary.json, summary.md, claims.json, claims.md and figures/ into {out}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -33,6 +33,7 @@ SCHEMAS = {
     "attention_rate": Schema(),
     "bounds": Schema(),
     "certificate": Schema(indent=None),
+    "claims": Schema(),
     "dynamics": Schema(),
     "frontier": Schema(),
     "import": Schema(),
