@@ -19,7 +19,7 @@ from experiments import cli, loading
 from modadd_jax import figures
 from modadd_jax.analysis import closed_form, lens
 from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.circuit import Nearest, all_logits
 from modadd_jax.report import text as report
 from modadd_jax.storage.workdir import sha256_of_params, write_atomically
@@ -39,7 +39,7 @@ _C = flags.DEFINE_integer("c", 0, "Class c of Figures 1, 2 and 5, in 0..p-1.")
 def analysis_of(loaded: loading.Loaded, reading: summary.Reading) -> dict:
     """The content of analysis.json."""
     model = loaded.config.model
-    numbers, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
+    numbers, proven = summary.summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(numbers["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     return {

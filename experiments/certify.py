@@ -8,7 +8,7 @@ Writes certificate.json and certificate.md and prints the latter. Workdir, step,
 chosen as for experiments.analyze. The strategies are those of docs/certificate.md: linear (which auto
 means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
 
-With --check nothing is written: an independent checker (modadd_jax/checker.py) proves the claims of a
+With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
 certificate again, from the weights of the workdir, in a few seconds. It knows every strategy but integral.
 What differs is a one-line error and exit status 2. Step and seed are the certificate's where they are
 not given.
@@ -24,7 +24,7 @@ from absl import flags
 
 from experiments import cli, loading
 from modadd_jax import checker
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import strategies
 from modadd_jax.report.certificate import certificate_text
 from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
 
@@ -32,7 +32,7 @@ SCHEMA_VERSION = 1
 
 loading.define_flags()
 flags.adopt_module_key_flags(loading)  # so that --help lists them
-_STRATEGY = flags.DEFINE_enum("strategy", "auto", ["auto", *certificate.STRATEGIES], "How to prove it.")
+_STRATEGY = flags.DEFINE_enum("strategy", "auto", ["auto", *strategies.STRATEGIES], "How to prove it.")
 _CHECK = flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
 
 
@@ -47,7 +47,7 @@ def _certify() -> None:
             "seed": loaded.seed,
             "params_sha256": sha256_of_params(loaded.params),
         },
-        **certificate.certify(loaded.params, loaded.config, _STRATEGY.value),
+        **strategies.certify(loaded.params, loaded.config, _STRATEGY.value),
     }
     text = certificate_text(record)
     write_atomically(out / "certificate.json", json.dumps(record) + "\n")

@@ -19,7 +19,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import strategies
 from modadd_jax.circuit import check_separable
 from modadd_jax.config import Config
 from modadd_jax.figures import certificate as figures
@@ -71,7 +71,7 @@ def main() -> None:
 
     curves = []
     for name, config, params in tqdm(models, unit="model", disable=None):
-        records = {s: certificate.certify(params, config, s) for s in certificate.STRATEGIES}
+        records = {s: strategies.certify(params, config, s) for s in strategies.STRATEGIES}
         curves.append(model_of(name, records))
     text = frontier_text(curves)
     report = {"schema_version": SCHEMA_VERSION, "models": curves}

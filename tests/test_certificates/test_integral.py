@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import integral, integral_sums, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import class_bounds, integral, integral_sums, margins, strategies
 from modadd_jax.analysis.certificates.integral_sums import Bins, Fits
 from modadd_jax.analysis.certificates.strategies import prove
 from modadd_jax.circuit import Circuit
@@ -88,7 +86,7 @@ def test_the_series_and_its_tail_contain_the_sum_over_neurons():
     phi, basis = rng.uniform(-np.pi, np.pi, 40), rng.normal(size=(40, 2 * K + 1))
     alpha = np.where(np.asarray(bins.of) >= 0, rng.uniform(0.5, 2, 40), 0)
     fits = Fits(*map(jnp.asarray, (alpha, phi, shape[:, 0], shape[:, 1], np.array([0.0, 0.1, 0.2, 0.3]))))
-    d, _, _, _ = classes.differences(p, False)
+    d, _, _, _ = class_bounds.differences(p, False)
     found = _series(bins, fits, d[:, 0], p, integral_sums.OWN)
     wave, missing = _quadrature(hints, bins, fits, jnp.asarray(basis), found, p)
 
@@ -150,8 +148,8 @@ def test_no_perturbed_circuit_is_overestimated():
 
     @jax.jit
     def both(one):
-        found = integral.stage(one, hints, bins, classes.readout(one, hints), False)
-        return found.lower[:, 1:].min(axis=1), certificate.all_margins(one)
+        found = integral.stage(one, hints, bins, class_bounds.readout(one, hints), False)
+        return found.lower[:, 1:].min(axis=1), strategies.all_margins(one)
 
     bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
     worst = np.stack([margins.to_differences(one).min(axis=1) for one in true])

@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.certificates import float32 as program_error
-from modadd_jax.analysis.certificates import linear, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import float32, linear, margins, strategies
 from modadd_jax.analysis.certificates.strategies import STRATEGIES, prove
 from modadd_jax.circuit import Circuit, fold
 from modadd_jax.config import Config, ModelConfig
@@ -136,7 +134,7 @@ def test_no_perturbed_circuit_is_overestimated():
 
     @jax.jit
     def both(one):
-        return linear.stage1_bound(one, hints, capacity), certificate.all_margins(one)
+        return linear.stage1_bound(one, hints, capacity), strategies.all_margins(one)
 
     bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
     assert np.isfinite(bound).all()  # the events did fit
@@ -201,27 +199,27 @@ def test_the_two_roundings_that_no_circuit_shows(name):
 
     # The float64 program stands for the exact one: its own error is 1e-9 of what is compared.
     off = np.abs(margin_of(single) - margin_of(double)).max()
-    allowed = float(program_error.program_error(exact, config, "highest"))
+    allowed = float(float32.program_error(exact, config, "highest"))
     assert off <= allowed < 1e4 * off  # worst case against signs at random, in seven sums
     folded = np.maximum(np.asarray(made.u)[a] + np.asarray(made.v)[b], 0) @ np.asarray(made.w_logit)
     folded = folded + np.asarray(made.s_a)[a] + np.asarray(made.s_b)[b]
-    slack = float(program_error.fold_error(exact, made, config))
+    slack = float(float32.fold_error(exact, made, config))
     assert np.abs(margin_of(folded) - margin_of(double)).max() <= slack < 1e-8
 
 
 def test_coarser_products_cost_more_and_unknown_ones_are_refused():
     params = {n: jnp.asarray(x, jnp.float64) for n, x in init_params(jax.random.key(0), SHAPE).items()}
-    fine, coarse = (program_error.program_error(params, SHAPE, q) for q in ("highest", "default"))
+    fine, coarse = (float32.program_error(params, SHAPE, q) for q in ("highest", "default"))
     assert fine < coarse / 10
     with pytest.raises(ValueError, match="precision must be one of highest, high, default, got 'double'"):
-        program_error.program_error(params, SHAPE, "double")
+        float32.program_error(params, SHAPE, "double")
 
 
 @pytest.fixture(scope="module")
 def certified():
     params = params_of(pizza(), SHAPE)
     params = {name: np.asarray(x, np.float32) for name, x in params.items()}
-    return params, certificate.certify(params, Config(model=SHAPE))
+    return params, strategies.certify(params, Config(model=SHAPE))
 
 
 def test_the_record_holds_what_a_checker_needs(certified):

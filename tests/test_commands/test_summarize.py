@@ -15,7 +15,7 @@ import pytest
 
 from modadd_jax import circuit
 from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.config import Config
 from modadd_jax.storage import sweep_dir as sweep_files
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
@@ -95,7 +95,7 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in weights.items()}
     reading = summary.read(circuit.fold(exact, workdir.config.model))
     # As experiments.analyze puts analysis.json together.
-    expected, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
+    expected, proven = summary.summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(expected["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     expected |= {"logit_bound": proven["logit_bound"]}

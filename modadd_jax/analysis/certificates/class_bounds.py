@@ -18,8 +18,8 @@ and so for each d and e at once, for all y, with any Z_k(d),
 
     spread_k = max_y |Hhat_k - Z_k|,    height = max_y |H| or |S|,    eta(e) = max_y |fr(y) - fr(y+e)|.
 
-Where Z, spread and height come from is left open (`Waves`): sums over the neurons by events (`linear`), or
-the integral and bounds of the distance from it (`integral`).
+Where Z, spread and height come from is left open (`KeyCoefficients`): sums over the neurons by events
+(`linear`), or the integral and bounds of the distance from it (`integral`).
 Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`.
 Source: docs/certificate.md, sections 3 and 4.
@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import cis, gamma
+from modadd_jax.analysis.bounds.enclosure import cis, gamma_n
 from modadd_jax.analysis.bounds.logits import class_centred
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.margins import Hints, Readout
@@ -47,7 +47,7 @@ class Skip(NamedTuple):
     gap_b: jax.Array  # [p, p]
 
 
-class Waves(NamedTuple):
+class KeyCoefficients(NamedTuple):
     """What is known of Hhat_k = (H_k + skip) E_k(y) and S_x, over the inputs of each d."""
 
     z: jax.Array  # [D, K] complex, any centres
@@ -117,13 +117,13 @@ def _etas(output: jax.Array, e: jax.Array) -> jax.Array:
     return jnp.concatenate([half, half[:, :0:-1]], axis=1)
 
 
-def class_bounds(
+def bound_classes(
     circuit: Circuit,
     hints: Hints,
     read: Readout,
     norms: tuple[jax.Array, jax.Array],
     skip: Skip,
-    found: Waves,
+    found: KeyCoefficients,
     symmetric: bool,
 ) -> Stage1:
     """The theorem: bounds for each d and e, of whatever is known of Hhat and S. Pure; `symmetric` is static.
@@ -161,5 +161,5 @@ def class_bounds(
     M = tallest[:K] + jnp.abs(skip.a).max(axis=0) + jnp.abs(skip.b).max(axis=0)
     size = (2 + widest[:K]) @ M + (1 + widest[K:]) @ tallest[K:] + margins.skip_size(circuit) + rest.max()
     found_part = (2 + widest[:K]) @ error[:K] + widest[K:] @ error[K:]
-    slack = found_part + gamma(1024 + 64 * read.output.shape[0], size.dtype) * size
+    slack = found_part + gamma_n(1024 + 64 * read.output.shape[0], size.dtype) * size
     return Stage1(lower - slack, slack, tallest, spread.max(axis=0), widest, rest.max())

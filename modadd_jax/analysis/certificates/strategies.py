@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.logits import class_centred
-from modadd_jax.analysis.certificates import float32 as program_error
-from modadd_jax.analysis.certificates import integral, linear, margins, operations
+from modadd_jax.analysis.bounds.enclosure import gamma_n
+from modadd_jax.analysis.bounds.logits import class_centred, max_activation
+from modadd_jax.analysis.certificates import float32, integral, linear, margins, operations
 from modadd_jax.analysis.certificates.margins import DIRECTION, Hints, Proof, Readout, Sums
 from modadd_jax.analysis.certificates.operations import Operations
 from modadd_jax.analysis.reading import check_circuit
@@ -35,7 +35,7 @@ from modadd_jax.config import Config
 from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
 
-# Columns of the readout in one compiled call of the rung `events`: its tables are [p, p, COLUMNS] for
+# Columns of the readout in one compiled call of the strategy `events`: its tables are [p, p, COLUMNS] for
 # each frequency.
 COLUMNS = 16
 
@@ -69,8 +69,8 @@ def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
     def row(u):
         return jax.nn.relu(u[None, :] + circuit.v) @ basis  # [p, L]
 
-    size = margins.tops(circuit) @ jnp.abs(basis).max(axis=1)
-    error = margins.gamma(circuit.u.shape[1] + 16, size.dtype) * size
+    size = max_activation(circuit) @ jnp.abs(basis).max(axis=1)
+    error = gamma_n(circuit.u.shape[1] + 16, size.dtype) * size
     return Sums(jax.lax.map(row, circuit.u), error, *margins.activation_norms(circuit, False))
 
 
@@ -135,7 +135,7 @@ def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0
 
 
 _list = jax.jit(linear.event_lists, static_argnums=3)
-_sum = jax.jit(linear.event_sums, static_argnums=3)
+_sum = jax.jit(linear.neuron_sums, static_argnums=3)
 _sides = jax.jit(linear.sides, static_argnums=2)
 _error = jax.jit(linear.event_error, static_argnums=3)
 
@@ -163,15 +163,15 @@ def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     weights = jax.ShapeDtypeStruct((m, p), centred.dtype)
     counted = {
         "switches": operations.count(partial(linear.sides, symmetric=symmetric), circuit, hints),
-        "event sums": operations.count(partial(linear.event_sums, p=p), hints, shapes, weights),
+        "event sums": operations.count(partial(linear.neuron_sums, p=p), hints, shapes, weights),
         "margins": operations.count(_with_skip, circuit, products),
     }
     # The products' own error, twice, and four sums of numbers at most as large as these.
     error = float(_error(circuit, found, centred, hints.k.size))
     size = float(jnp.abs(products).max() + margins.skip_size(circuit))
-    slack = 2 * (error + margins.gamma(16, centred.dtype) * (size + error))
+    slack = 2 * (error + gamma_n(16, centred.dtype) * (size + error))
     # Centring rounds each entry once.
-    slack += 2 * margins.gamma(4, centred.dtype) * float(margins.tops(circuit) @ jnp.abs(centred).max(axis=1))
+    slack += 2 * gamma_n(4, centred.dtype) * float(max_activation(circuit) @ jnp.abs(centred).max(axis=1))
     constants = {
         "events": [int(side.n_events) for side in found],
         "event_error": error,
@@ -238,8 +238,8 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     model = config.model
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     circuit = fold(exact, model)
-    fold_slack = float(program_error.fold_error(exact, circuit, model))
-    program_slack = float(program_error.program_error(exact, model, config.train.precision))
+    fold_slack = float(float32.fold_error(exact, circuit, model))
+    program_slack = float(float32.program_error(exact, model, config.train.precision))
     name, hints, proof = prove(circuit, strategy, fold_slack + program_slack)
     p, m = circuit.u.shape
     counted = Operations()

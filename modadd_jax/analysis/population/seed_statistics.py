@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds import logits as logit_bound
-from modadd_jax.analysis.bounds import moments
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds import moments, registry
+from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
 from modadd_jax.analysis.certificates import linear
 from modadd_jax.analysis.certificates.margins import Hints
 from modadd_jax.analysis.logit_waves import Terms, term_shares
@@ -76,8 +75,7 @@ class Seed(NamedTuple):
 def _frequency_numbers(circuit: Circuit, logits, neurons: Neurons, k, share, count) -> tuple:
     """(FrequencyNumbers, closed-form profiles [p] by form) of one key frequency."""
     found = read_frequency(circuit, logits, neurons, k)
-    proven = bounds.frequency_bounds(circuit, neurons, found.rule, k)
-    upper = {name: proven[name].upper + proven[name].slack for name in [*bounds.BOUNDS, "naive"]}
+    proven = registry.frequency_bounds(registry.Subject(circuit, neurons, found.rule, k))
     relation, second = found.relation, found.secondary
 
     def of_several(x):  # a line through one point has no R^2, and one point no spread of gaps
@@ -100,12 +98,8 @@ def _frequency_numbers(circuit: Circuit, logits, neurons: Neurons, k, share, cou
         t0=found.waveform.t[0].real,
         delta=found.waveform.delta,
         quadrature_error=found.error,
-        bounds={
-            "sweep_upper": upper.pop("sweep"),
-            "sweep_lower": proven["sweep_lower"].upper - proven["sweep_lower"].slack,
-            **upper,
-            "moments": moments.node_moments(found.rule.phi, found.rule.omega),
-        },
+        bounds=registry.bound_numbers(proven)
+        | {"moments": moments.node_moments(found.rule.phi, found.rule.omega)},
     )
     return numbers, found.profiles
 
@@ -154,8 +148,8 @@ def read_seed(circuit: Circuit, max_keys: int) -> Seed:
     rows = (k, keys.weight_share, keys.n_neurons)
     frequencies, profiles = jax.lax.map(lambda x: jax.lax.cond(x[0], one, nothing, x[1]), (keys.is_key, rows))
     tables = {form: jax.vmap(closed_form.logit_table)(k, z).sum(axis=0) for form, z in profiles.items()}
-    sums = logit_bound.logit_sums(circuit, neurons, k)
-    proven = logit_bound.logit_bound(sums, k, profiles["full"])
+    sums = logit_sums(circuit, neurons, k)
+    proven = logit_bound(sums, k, profiles["full"])
     right = jnp.zeros((p, p), int)  # e = 0
     margins = margin(logits, right)
     return Seed(
@@ -174,7 +168,7 @@ def read_seed(circuit: Circuit, max_keys: int) -> Seed:
         logit_bound={
             "total": proven.total,
             "true": jnp.abs(logits - tables["full"][:, None, :]).max(),
-            "naive": proven.naive,
+            "naive": proven.trivial,
         },
         proven_accuracy=proven_share(circuit, neurons, k),
     )
