@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import cis, gamma_n
+from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, gamma_n
 from modadd_jax.analysis.bounds.logits import class_centred
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.margins import Hints, Readout
@@ -155,11 +155,11 @@ def bound_classes(
 
     turn = 1 - e
     key = z.real @ turn.real - z.imag @ turn.imag - spread @ jnp.sqrt(square(turn))
-    lower = key - height @ eta - rest[:, None]
+    found = key - height @ eta - rest[:, None]
 
     tallest, widest = height.max(axis=0), eta.max(axis=1)
     M = tallest[:K] + jnp.abs(skip.a).max(axis=0) + jnp.abs(skip.b).max(axis=0)
     size = (2 + widest[:K]) @ M + (1 + widest[K:]) @ tallest[K:] + margins.skip_size(circuit) + rest.max()
     found_part = (2 + widest[:K]) @ error[:K] + widest[K:] @ error[K:]
     slack = found_part + gamma_n(1024 + 64 * read.output.shape[0], size.dtype) * size
-    return Stage1(lower - slack, slack, tallest, spread.max(axis=0), widest, rest.max())
+    return Stage1(Enclosure(found, slack).lower, slack, tallest, spread.max(axis=0), widest, rest.max())

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import unit_roundoff
+from modadd_jax.analysis.bounds.enclosure import Enclosure, unit_roundoff
 from modadd_jax.analysis.bounds.logits import orders
 from modadd_jax.analysis.certificates import event_sums, margins, operations
 from modadd_jax.analysis.certificates.class_bounds import (
@@ -122,7 +122,8 @@ def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, s
     _, y, a, b = differences(circuit.u.shape[0], symmetric)
     logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
     norm = known.norm_a[a] + known.norm_b[b]
-    return logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y] - slack
+    found = logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y]
+    return Enclosure(found, slack).lower
 
 
 def stage2(
@@ -280,25 +281,25 @@ def _finer(
 def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
     """Exact margins of the listed triples, or of all classes of their inputs where that is less work."""
     p = circuit.u.shape[0]
-    slack = float(_exact_slack(circuit))
-    state.slack["stage 3"] = slack
     cells = np.unique(d * p + y)
     if 4 * d.size <= (p + 2) * cells.size:
         a, b = margins.inputs_of(d, y, p)
         values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
-        _settle(state, (d, y), values - slack, 3)
+        found = Enclosure(values, float(_exact_slack(circuit)))
+        _settle(state, (d, y), found.lower, 3)
         state.counted["stage 3"] = operations.count(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
     else:
         d, y = cells // p, cells % p
-        values, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
-        state.lower[d, y] = values - slack
-        state.stage[d, y] = 3
+        found, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
+        state.lower[d, y], state.stage[d, y] = found.lower, 3
+    state.slack["stage 3"] = found.slack
 
 
-def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Operations]:
+def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[Enclosure, Operations]:
     """Exact margins [n] of the inputs a, b, int [n], and what they take. Eager."""
     values = _in_chunks(partial(_inputs, circuit), (a, b))
-    return values, operations.count(exact_inputs, circuit, *[_integers(a.size)] * 2)
+    counted = operations.count(exact_inputs, circuit, *[_integers(a.size)] * 2)
+    return Enclosure(values, float(_exact_slack(circuit))), counted
 
 
 def _constants(read: Readout, known: Sums, first: Stage1, found, state: _State) -> dict[str, Any]:
