@@ -20,8 +20,12 @@ from modadd_jax import figures
 from modadd_jax.analysis import closed_form, lens
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.bounds.table import summarize_bounds
+from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import Nearest, all_logits
+from modadd_jax.config import ModelConfig
+from modadd_jax.figures.regression import regression as draw_regression
 from modadd_jax.report import text as report
+from modadd_jax.report.regression import regression_text
 from modadd_jax.storage.workdir import sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
@@ -60,8 +64,16 @@ def analysis_of(loaded: loading.Loaded, reading: summary.Reading) -> dict:
         },
         **numbers,
         "logit_bound": proven["logit_bound"],
+        "regression": regression.summarize(regression_of(reading, model)),
         **({} if loaded.nearest is None else additive_part(loaded.nearest, numbers)),
     }
+
+
+def regression_of(reading: summary.Reading, model: ModelConfig) -> regression.Regression:
+    """Clock against pizza at the key frequencies of the circuit read."""
+    keys = [int(f.k) for f in reading.frequencies]
+    delta = [float(f.waveform.delta) for f in reading.frequencies]
+    return regression.study_circuit(reading.circuit, keys, delta if model.separate_vocab else None)
 
 
 def additive_part(nearest: Nearest, numbers: dict) -> dict:
@@ -98,6 +110,8 @@ def main() -> None:
 
     analysis = analysis_of(loaded, reading)
     text = report.analysis_text(analysis)
+    if analysis["frequencies"]:
+        text += "\n\n" + regression_text(analysis["regression"])
     if loaded.nearest is not None:
         shares = analysis["additive_part"]
         rate = loaded.config.model.attention_rate
@@ -116,6 +130,7 @@ def main() -> None:
             w_e=loaded.params["W_E"][:p],
             metrics=metrics or None,
         )
+        figures.save(draw_regression(analysis["regression"]), out / "figures", "regression")
     print(f"\nwrote {out / 'analysis.json'}" + (f" and {out / 'figures'}" if analysis["frequencies"] else ""))
 
 

@@ -95,7 +95,7 @@ def always(config: Config, steps: list[int]) -> None:
 
 def _of_one(run: Run) -> list[str]:
     """The flags that name this step and seed to an analysis command."""
-    index = run.loaded.seed - run.loaded.config.train.seed
+    index = run.loaded.config.train.seeds.index(run.loaded.seed)
     return [f"--step={run.loaded.step}", f"--seed_index={index}", f"--out={run.out}"]
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from modadd_jax.report.frontier import uncounted, uncounted_text
 from modadd_jax.report.text import table
 
 # More unproven inputs than this are not worth reading one by one.
@@ -30,16 +31,31 @@ def _unproven(pairs: list[list[int]]) -> str:
     return f"Unproven inputs (a, b): {shown}" + (", ..." if len(pairs) > LISTED else "")
 
 
+def _operations(record: dict[str, Any]) -> list[str]:
+    """What each step took, and why where that is not known."""
+    counts, brute = record["operation_counts"], record["brute_force_operations"]
+    totals = {
+        step: None if c is None else sum(c.values()) - c["index"]
+        for step, c in (counts["steps"] | {"fold": counts["fold"]}).items()
+    }
+    fold, half = totals.pop("fold"), counts["brute_force_symmetric_half"]
+    rows = [
+        [step, *("not counted",) * 2] if total is None else [step, f"{total:,}", f"{total / brute:.3%}"]
+        for step, total in (totals | {"all": record["operations"]}).items()
+    ]
+    reasons = uncounted(record)
+    return [
+        table(["step", "operations", "share"], rows),
+        *([uncounted_text(reasons)] if reasons else []),
+        f"Brute force: {brute:,} multiply-adds"
+        + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
+        + f". Folding the weights, which both need: {'not counted' if fold is None else f'{fold:,}'}.",
+    ]
+
+
 def certificate_text(record: dict[str, Any]) -> str:
     """What experiments.certify prints."""
-    counts = record["operation_counts"]
-    brute = record["brute_force_operations"]
-    totals = {step: sum(c.values()) - c["index"] for step, c in counts["steps"].items()}
-    fold = sum(counts["fold"].values()) - counts["fold"]["index"]
-    rows = [[step, f"{total:,}", f"{total / brute:.3%}"] for step, total in totals.items()]
-    rows.append(["all", f"{record['operations']:,}", f"{record['operations'] / brute:.3%}"])
     stages = ", ".join(f"{stage}: {share:.2%}" for stage, share in record["stages"].items())
-    half = counts["brute_force_symmetric_half"]
     said = [
         _statement("real arithmetic", record["real"]),
         _statement("float32 program", record["float32"]),
@@ -50,10 +66,7 @@ def certificate_text(record: dict[str, Any]) -> str:
             table(["statement", "proven accuracy", "unproven", "smallest margin", "slack"], said),
             _unproven(record["real"]["unproven"]),
             f"Inputs by the finest stage they needed: {stages}.",
-            table(["step", "operations", "share"], rows),
-            f"Brute force: {brute:,} multiply-adds"
-            + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
-            + f". Folding the weights, which both need: {fold:,}.",
+            *_operations(record),
             EXPLANATION,
         ]
     )

@@ -11,6 +11,16 @@ Each cell: operations over p^3 m, folded brute force, and the share of the input
 arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for what it left. -: nothing was left."""
 
 
+def uncounted(record: Mapping[str, Any]) -> dict[str, str]:
+    """Why a step's operations are not counted, by step; certificates of before this was asked have none."""
+    return record["operation_counts"].get("uncounted", {})
+
+
+def uncounted_text(found: Mapping[str, str]) -> str:
+    """Says so; of `uncounted`, not empty."""
+    return "Not counted: " + "; ".join(f"{step} ({reason})" for step, reason in found.items()) + "."
+
+
 def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each stage of a strategy had proven, and for how many operations in all up to there.
 
@@ -20,19 +30,20 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
       record: certificate.json.
     Returns:
-      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1].
+      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1]. The middle two are None
+      from the first step on that could not be counted.
     """
     steps = record["operation_counts"]["steps"]
-    totals = {step: sum(c.values()) - c["index"] for step, c in steps.items()}
     strategy, brute = record["strategy"], record["brute_force_operations"]
     found, spent, proven, names = [], 0, 0.0, {}
     for stage in STRATEGIES[strategy].stages:
         names.setdefault(stage.last_step or list(steps)[-1], stage.name)
-    for step, total in totals.items():
-        spent += total
+    for step, counts in steps.items():
+        spent = None if spent is None or counts is None else spent + sum(counts.values()) - counts["index"]
         if step in names:
             proven += record["stages"].get(str(len(found) + 1), 0.0)
-            found.append({"name": names[step], "operations": spent, "share": spent / brute, "proven": proven})
+            share = None if spent is None else spent / brute
+            found.append({"name": names[step], "operations": spent, "share": share, "proven": proven})
     found[-1]["proven"] = record["proven_accuracy"]
     return found
 
@@ -53,15 +64,21 @@ def model_of(name: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, A
         "extra": len(records["linear"]["hints"]["extra"]),
         "accuracy": records["brute"]["proven_accuracy"],
         "slack": records["brute"]["slack"],
-        "points": sorted((q for r in records.values() for q in points(r)), key=lambda q: q["operations"]),
+        "points": sorted((q for r in records.values() for q in points(r)), key=_cheapest_first),
+        "uncounted": {name: found for name, r in records.items() if (found := uncounted(r))},
     }
 
 
+def _cheapest_first(point: Mapping[str, Any]) -> tuple[bool, int]:
+    """What was not counted comes last."""
+    return point["operations"] is None, point["operations"] or 0
+
+
 def frontier(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The points that prove more than every cheaper one."""
+    """The points that prove more than every cheaper one, of those whose operations are counted."""
     kept: list[dict[str, Any]] = []
     for point in model["points"]:  # ascending in operations
-        if not kept or point["proven"] > kept[-1]["proven"]:
+        if point["operations"] is not None and (not kept or point["proven"] > kept[-1]["proven"]):
             kept.append(point)
     return kept
 
@@ -71,17 +88,29 @@ def _percent(share: float) -> str:
     return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"
 
 
+def _cell(point: Mapping[str, Any] | None) -> str:
+    if point is None:
+        return "-"
+    share = "not counted" if point["share"] is None else f"{point['share']:.2%}"
+    return f"{share}: {_percent(point['proven'])}"
+
+
 def frontier_text(models: list[Mapping[str, Any]]) -> str:
     """What experiments.frontier prints."""
     names = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
-    rows = []
+    rows, reasons = [], []
     for model in models:
         by_name = {point["name"]: point for point in model["points"]}
-        cells = [
-            f"{by_name[name]['share']:.2%}: {_percent(by_name[name]['proven'])}" if name in by_name else "-"
-            for name in names
-        ]
+        cells = [_cell(by_name.get(name)) for name in names]
         rows.append([model["name"], f"{model['keys']} + {model['extra']}", *cells])
+        reasons += [
+            f"{model['name']}, {name}: {uncounted_text(found)}" for name, found in model["uncounted"].items()
+        ]
     return "\n\n".join(
-        ["# Operations against proven accuracy", table(["model", "keys + extra", *names], rows), EXPLANATION]
+        [
+            "# Operations against proven accuracy",
+            table(["model", "keys + extra", *names], rows),
+            *reasons,
+            EXPLANATION,
+        ]
     )
