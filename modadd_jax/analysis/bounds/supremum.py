@@ -42,7 +42,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, rule_slack
+from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, modulus, rule_slack
 from modadd_jax.analysis.quadrature import INTEGRAL
 
 TURN = 2 * jnp.pi
@@ -89,12 +89,12 @@ def supremum(
     t = left[:, None] + width[:, None] * steps[None, :]  # [2n, M+1]
     e = cis(t)
     F = A[:, None] * e + B[:, None] * e.conj() - INTEGRAL * jnp.square(e.conj())  # [2n, M+1]
-    modulus = jnp.sqrt(jnp.square(F.real) + jnp.square(F.imag))
+    size = modulus(F)
     # One E for all pieces of a gap: they have the same width.
-    upper = (modulus.max(axis=1) + 2) / jnp.cos(width / (2 * pieces)) - 2  # [2n]
-    at = modulus.argmax()
+    upper = (size.max(axis=1) + 2) / jnp.cos(width / (2 * pieces)) - 2  # [2n]
+    at = size.argmax()
     slack = _slack(phi, psi, omega)
-    bound, attained = (Enclosure(value, slack).over(INTEGRAL) for value in (upper.max(), modulus.ravel()[at]))
+    bound, attained = (Enclosure(value, slack).over(INTEGRAL) for value in (upper.max(), size.ravel()[at]))
     return Supremum(bound, attained, t.ravel()[at])
 
 

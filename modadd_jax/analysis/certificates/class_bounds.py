@@ -30,9 +30,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, gamma_n
-from modadd_jax.analysis.bounds.logits import class_centred
+from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n, modulus, square
+from modadd_jax.analysis.bounds.logits import class_centred, waves
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.margins import Hints, Readout
 from modadd_jax.circuit import Circuit
@@ -67,11 +66,6 @@ class Stage1(NamedTuple):
     rest: jax.Array  # () largest R
 
 
-def waves(k: jax.Array, p: int) -> jax.Array:
-    """E [K, p]. An angle is off by at most 3 u 2 pi, cosine and sine by 4 u each: 25 u in all."""
-    return cis(fourier.angle(k[:, None], jnp.arange(p)[None, :], p))
-
-
 def readout(circuit: Circuit, hints: Hints) -> Readout:
     """Through the key frequencies and the extra directions."""
     p = circuit.u.shape[0]
@@ -84,10 +78,6 @@ def differences(p: int, symmetric: bool) -> tuple[jax.Array, jax.Array, jax.Arra
     """d [D, 1], y [1, p] and their inputs a, b [D, p]."""
     d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
     return d, y, *margins.inputs_of(d, y, p)
-
-
-def square(z: jax.Array) -> jax.Array:
-    return jnp.square(z.real) + jnp.square(z.imag)
 
 
 def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -154,7 +144,7 @@ def bound_classes(
     rest = (norm * (read.rho + read.rho.max())[y] + skip.gap_a[a, y] + skip.gap_b[b, y]).max(axis=1)  # [D]
 
     turn = 1 - e
-    key = z.real @ turn.real - z.imag @ turn.imag - spread @ jnp.sqrt(square(turn))
+    key = z.real @ turn.real - z.imag @ turn.imag - spread @ modulus(turn)
     found = key - height @ eta - rest[:, None]
 
     tallest, widest = height.max(axis=0), eta.max(axis=1)

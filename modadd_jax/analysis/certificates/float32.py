@@ -53,6 +53,14 @@ def fold_error(params: Params, circuit: Circuit, config: ModelConfig) -> jax.Arr
     return 2 * (before + h @ dw + _largest(da) + _largest(db)).max()
 
 
+def _inputs(params: Params, config: ModelConfig) -> list[jax.Array]:
+    """What the tokens a, b and, where there is one, = bring to their positions, [., D] each."""
+    p, embedding = config.p, params["W_E"]
+    x_b = embedding[p : 2 * p] if config.separate_vocab else embedding[:p]
+    tokens = [embedding[:p], x_b, embedding[-1:]][: config.n_ctx]
+    return [token + place[None, :] for token, place in zip(tokens, params["W_pos"], strict=True)]
+
+
 @partial(jax.jit, static_argnums=(1, 2))
 def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Array:
     """How far a float32 margin can be from the exact one, () in logits.
@@ -72,7 +80,7 @@ def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Ar
     check_separable(config)
     if precision not in OPERAND_ROUNDING:
         raise ValueError(f"precision must be one of {', '.join(OPERAND_ROUNDING)}, got {precision!r}")
-    D, p, kappa = config.d_model, config.p, config.kappa
+    D, kappa = config.d_model, config.kappa
     eps = OPERAND_ROUNDING[precision]
 
     def product(n):  # relative to |x| |W|; 16 for biases, sums of tokens and the pattern's own rounding
@@ -82,10 +90,7 @@ def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Ar
     w_v = params["W_V"].transpose(1, 0, 2).reshape(D, D)  # [D, (H E)]
     b_v = params["b_V"].ravel() if "b_V" in params else jnp.zeros(D)
     bias = {name: params.get(name, jnp.zeros(n)) for name, n in (("b_O", D), ("b_in", 1), ("b_out", D))}
-    embedding = params["W_E"]
-    x_b = embedding[p : 2 * p] if config.separate_vocab else embedding[:p]
-    tokens = [embedding[:p], x_b, embedding[-1:]][: config.n_ctx]  # a, b and, where there is one, =
-    x = [token + place[None, :] for token, place in zip(tokens, params["W_pos"], strict=True)]  # [., D] each
+    x = _inputs(params, config)
 
     # Largest moduli over the inputs; each grows by the errors made before it is used.
     heads = kappa * sum(_largest(each @ w_v + b_v[None, :]) for each in x)

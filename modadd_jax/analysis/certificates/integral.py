@@ -24,9 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import cis, gamma_n, unit_roundoff
+from modadd_jax.analysis.bounds.enclosure import cis, gamma_n, modulus, square, unit_roundoff
+from modadd_jax.analysis.bounds.logits import waves
 from modadd_jax.analysis.certificates import class_bounds, linear, margins, operations
-from modadd_jax.analysis.certificates.class_bounds import KeyCoefficients, Skip, Stage1, square
+from modadd_jax.analysis.certificates.class_bounds import KeyCoefficients, Skip, Stage1
 from modadd_jax.analysis.certificates.integral_sums import (
     OTHER,
     OWN,
@@ -70,8 +71,8 @@ def bins_of(circuit: Circuit, hints: Hints, n_bins: int = BINS) -> Bins:
 
 
 def _turns(p: int) -> jax.Array:
-    """e^{2 pi i n / p} for n = 0..p-1: as of `class_bounds.waves`, error 25 u."""
-    return class_bounds.waves(jnp.ones(1, int), p)[0]
+    """e^{2 pi i n / p} for n = 0..p-1: as of `logits.waves`, error 25 u."""
+    return waves(jnp.ones(1, int), p)[0]
 
 
 def fit(circuit: Circuit, bins: Bins, weight: jax.Array, symmetric: bool) -> Fits:
@@ -157,14 +158,14 @@ def integral_waves(
     found = series(bins, fits, d[:, 0], p, OWN)
     wave, tail = quadrature(hints, bins, fits, read.basis, found, p)  # [D, p (y), Q], [D, Q]
 
-    e = class_bounds.waves(hints.k, p)
+    e = waves(hints.k, p)
     turn = jnp.concatenate([e.T, jnp.ones((p, size.shape[1] - K))], axis=1)  # [p, Q]
     wave = wave + (line_a[a] + line_b[b]) * turn[y]
     junk = junk_a[a] + junk_b[b]
     z = wave[..., :K].mean(axis=1)
-    spread = (jnp.sqrt(square(wave[..., :K] - z[:, None, :])) + junk[..., :K]).max(axis=1) + tail[:, :K]
+    spread = (modulus(wave[..., :K] - z[:, None, :]) + junk[..., :K]).max(axis=1) + tail[:, :K]
     skipped = sum(jnp.sqrt(square(x).max(axis=0)) for x in (skip.a, skip.b))
-    tall = jnp.sqrt(square(z)) + spread + skipped[None, :]
+    tall = modulus(z) + spread + skipped[None, :]
     extra = (jnp.abs(wave[..., K:].real) + junk[..., K:]).max(axis=1) + tail[:, K:]
     height = jnp.concatenate([tall, extra], axis=1)
 

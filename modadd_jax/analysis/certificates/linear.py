@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import Enclosure, unit_roundoff
-from modadd_jax.analysis.bounds.logits import orders
+from modadd_jax.analysis.bounds.enclosure import Enclosure, square, unit_roundoff
+from modadd_jax.analysis.bounds.logits import orders, waves
 from modadd_jax.analysis.certificates import event_sums, margins, operations
 from modadd_jax.analysis.certificates.class_bounds import (
     KeyCoefficients,
@@ -28,8 +28,6 @@ from modadd_jax.analysis.certificates.class_bounds import (
     differences,
     readout,
     skip_waves,
-    square,
-    waves,
 )
 from modadd_jax.analysis.certificates.event_sums import Events, Switches
 from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums

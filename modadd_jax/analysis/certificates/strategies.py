@@ -205,10 +205,7 @@ STRATEGIES: dict[str, Strategy] = {
             integral.integral,
             "closed form and quadrature error for whole classes of inputs; linear for what that leaves",
             True,
-            (
-                Stage("integral", "integral", "integral"),
-                Stage("integral + linear", "integral, then linear"),
-            ),
+            (Stage("integral", "integral", "integral"), Stage("integral + linear", "integral, then linear")),
         ),
         Strategy(
             "linear",
@@ -281,6 +278,16 @@ def statement(proof: Proof, slack: float) -> dict[str, Any]:
     }
 
 
+def _counts(proof: Proof, folding: operations.Tally) -> dict[str, Any]:
+    """The part `operation_counts` of the record."""
+    tallies = proof.operations | {"fold": folding}
+    return {
+        "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
+        "fold": operations.by_kind(folding),
+        "uncounted": {step: x.reason for step, x in tallies.items() if isinstance(x, Uncounted)},
+    }
+
+
 def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> dict[str, Any]:
     """The content of certificate.json but for the checkpoint's name: docs/certificate.md, section 7. Eager.
 
@@ -300,7 +307,6 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     for step in proof.operations.values():
         counted = counted.plus(step)
     real = statement(proof, fold_slack)
-    folding = operations.tally(partial(fold, config=model), exact)
     brute_force = p**3 * m
     return {
         "config": config.to_dict(),
@@ -316,14 +322,6 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
         "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
         "constants": proof.constants,
         "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
-        "operation_counts": {
-            "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
-            "fold": operations.by_kind(folding),
-            "uncounted": {
-                step: count.reason
-                for step, count in (proof.operations | {"fold": folding}).items()
-                if isinstance(count, Uncounted)
-            },
-            "brute_force_symmetric_half": p**2 * (p + 1) // 2 * m if model.is_symmetric else None,
-        },
+        "operation_counts": _counts(proof, operations.tally(partial(fold, config=model), exact))
+        | {"brute_force_symmetric_half": p**2 * (p + 1) // 2 * m if model.is_symmetric else None},
     }
