@@ -1,6 +1,5 @@
 """Trivial, angle, Koksma and L2 bounds, and the check on a rule."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,19 +108,6 @@ def test_ball_arithmetic_confirms_the_bounds():
                 for p, q, w in zip(phi, psi, omega, strict=True)
             )
             assert arb.at_most(abs(exact - arb.ball(changed.value)), arb.ball(changed.slack)), case
-
-
-def test_vmap_is_a_loop():
-    rng = np.random.default_rng(2)
-    batch = [np.stack(x) for x in zip(*(rules.wild(rng, 6, 8) for _ in range(3)), strict=True)]
-    phi, _, omega = batch
-    for function in (koksma, l2):
-        together = jax.vmap(function)(phi, omega)
-        chex.assert_type(list(together), jnp.float64)
-        for i in range(3):
-            chex.assert_trees_all_close(
-                [x[i] for x in together], list(function(phi[i], omega[i])), rtol=1e-12
-            )
 
 
 GOOD = (np.array([0.1, 1.0]), np.array([0.2, 2.0]), np.array([3.0, 3.28]))

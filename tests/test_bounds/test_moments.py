@@ -164,16 +164,6 @@ def test_random_moment_is_the_mean_over_random_rules():
     assert moments.random_moment(equal) == pytest.approx(1 / np.sqrt(20), abs=ROUNDING)
 
 
-def test_vmap_is_a_loop():
-    rng = np.random.default_rng(6)
-    batch = [np.stack(x) for x in zip(*(rules.wild(rng, 6, 8) for _ in range(3)), strict=True)]
-    together = jax.jit(jax.vmap(moments.series_bound))(*batch)
-    chex.assert_type(jax.tree.leaves(together[:3]), jnp.float64)
-    for i in range(3):
-        alone = series(*(x[i] for x in batch))
-        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], together), alone, rtol=1e-11)
-
-
 @pytest.mark.parametrize("value", [0, -3])
 def test_no_moments_is_an_error(value):
     rule = uniform(3)

@@ -1,5 +1,6 @@
 """No value attained on a grid is ever above a bound: 10,000 random rules, 150 of them on 20,001 points."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -80,6 +81,16 @@ def test_no_bound_is_ever_violated(size):
         names = violations(rule, jax.tree.map(lambda x, case=case: x[case], bounds), t)
         found.update({case: names} if names else {})
     assert not found
+
+
+def test_a_rule_does_not_feel_its_batch():
+    """The same program on the rules in another order: row by row the same bits, in float64."""
+    rng = np.random.default_rng(0)
+    cases = [np.stack(x) for x in zip(*(rules.wild(rng, 6, 8) for _ in range(BATCHES[8][2])), strict=True)]
+    together = all_bounds(*cases)
+    turned = all_bounds(*(np.roll(x, 1, axis=0) for x in cases))
+    chex.assert_trees_all_equal(jax.tree.map(lambda x: np.roll(x, 1, axis=0), together), turned)
+    assert {x.dtype for x in jax.tree.leaves(together) if x.dtype.kind == "f"} == {np.dtype(float)}
 
 
 def test_the_batches_are_large_enough():

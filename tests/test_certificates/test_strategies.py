@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,9 @@ from modadd_jax.analysis.certificates.strategies import STRATEGIES, prove
 from modadd_jax.circuit import Circuit, fold
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
+from modadd_jax.figures import certificate as figures
 from modadd_jax.model import apply, init_params, sequences
+from modadd_jax.report.frontier import frontier_text, points
 from tests.arb import at_most, ball, precision
 from tests.problems import PIZZA, PROBLEMS, circuit
 
@@ -270,6 +273,28 @@ def test_the_record_is_true_of_the_weights_and_of_the_program(certified):
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         prove(pizza(), **arguments)
+
+
+def test_the_docs_list_every_strategy():
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "certificate.md").read_text()
+    rows = [
+        f"| `{name}` | {found.what} | {'yes' if found.uses_hints else 'no'} |"
+        for name, found in STRATEGIES.items()
+    ]
+    assert "\n".join(rows) in text
+
+
+def test_a_new_strategy_is_a_point_of_the_frontier(monkeypatch, certified):
+    stage = strategies.Stage("dummy", "a dummy")
+    dummy = strategies.Strategy("dummy", strategies.brute, "nothing", False, (stage,))
+    monkeypatch.setitem(STRATEGIES, "dummy", dummy)
+    record = strategies.certify(certified[0], Config(model=SHAPE), "dummy")
+    (point,) = points(record)
+    assert (point["name"], point["operations"], point["proven"]) == ("dummy", record["operations"], 1.0)
+    model = {"name": "x", "keys": 2, "extra": 0, "accuracy": 1.0, "points": [point], "uncounted": {}}
+    assert "dummy" in frontier_text([model])
+    figure = figures.frontier([model])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a dummy"]
 
 
 def test_stragglers_join_the_key_of_which_they_are_a_multiple():
