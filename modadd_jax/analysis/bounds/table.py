@@ -79,26 +79,26 @@ class BoundTable(NamedTuple):
     by_integral: float  # bound for the form "primary" through the integral alone, see `_by_integral`
 
 
-def _moment_facts(rule: Rule, key: jax.Array) -> dict[str, Any]:
-    """The fields of `MomentFacts` as arrays. Consumes `key`."""
+@jax.jit
+def _moment_facts(rule: Rule, key: jax.Array) -> MomentFacts:
+    """Arrays where the fields say numbers. Consumes `key`."""
     series = moments.series_bound(rule.phi, 2 * rule.phi, rule.omega)
     baseline = moments.random_like(key, rule.omega)
     uniform = moments.uniform_like(rule.omega)
-    return {
-        "learned": moments.node_moments(rule.phi, rule.omega),
-        "random": moments.random_moment(rule.omega),
-        "uniform": moments.node_moments(uniform[0], uniform[2]),
-        "dominant": series.dominant,
-        "dominant_share": series.share,
-        "degree": moments.exactness_degree(rule.phi, rule.omega),
-        "degree_random": moments.exactness_degree(baseline[0], baseline[2]),
-        "degree_uniform": moments.exactness_degree(uniform[0], uniform[2]),
-    }
+    return MomentFacts(
+        learned=moments.node_moments(rule.phi, rule.omega),
+        random=moments.random_moment(rule.omega),
+        uniform=moments.node_moments(uniform[0], uniform[2]),
+        dominant=series.dominant,
+        dominant_share=series.share,
+        degree=moments.exactness_degree(rule.phi, rule.omega),
+        degree_random=moments.exactness_degree(baseline[0], baseline[2]),
+        degree_uniform=moments.exactness_degree(uniform[0], uniform[2]),
+    )
 
 
 _frequency_bounds = jax.jit(lambda *given: registry.frequency_bounds(Subject(*given)))
 _frequency_truth = jax.jit(lambda *given: registry.frequency_truth(Subject(*given)))
-_moments = jax.jit(_moment_facts)
 _logit_sums = jax.jit(logit_sums)
 _logit_bound = jax.jit(logit_bound)
 
@@ -108,7 +108,6 @@ def _frequency_table(reading: Reading, index: int, key: jax.Array) -> FrequencyT
     given = (reading.circuit, reading.neurons, frequency.rule, frequency.k)
     bounds = jax.tree.map(float, _frequency_bounds(*given))
     truth = _frequency_truth(*given, frequency.error)
-    facts = {name: x.tolist() for name, x in _moments(frequency.rule, key).items()}
     return FrequencyTable(
         k=int(frequency.k),
         n_neurons=int(reading.keys.n_neurons[index]),
@@ -117,7 +116,7 @@ def _frequency_table(reading: Reading, index: int, key: jax.Array) -> FrequencyT
             for name, found in bounds.items()
         },
         numbers=registry.bound_numbers(bounds),
-        moments=MomentFacts(**facts),
+        moments=jax.tree.map(lambda x: x.tolist(), _moment_facts(frequency.rule, key)),
     )
 
 
