@@ -22,15 +22,17 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax import circuit
-from modadd_jax.analysis.population import seed_statistics as population
+from modadd_jax import circuit, float64
+from modadd_jax.analysis.population.seed_statistics import count_keys, mapped, padded_key_count
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
+from modadd_jax.analysis.reading import plain
 from modadd_jax.analysis.studies import width
 from modadd_jax.config import ModelConfig, preset
 from modadd_jax.figures.style import save
 from modadd_jax.figures.width import Example
 from modadd_jax.figures.width import width as draw
 from modadd_jax.report.width import width_text
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import loop as training
@@ -39,22 +41,22 @@ from modadd_jax.training import step as train
 SCHEMA_VERSION = 1
 EXAMPLES = 4  # rules drawn as rectangles
 
-_WORKDIRS = flags.DEFINE_list(
-    "workdirs",
-    None,
-    "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
-)
-_D_MLP = flags.DEFINE_list(
-    "d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs."
-)
-_P = flags.DEFINE_integer("p", 59, "Modulus of the models to train.")
-_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 4, "Seeds to train at each width.")
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 5_000, "Steps to train.")
-_CONSTRUCTED = flags.DEFINE_bool("constructed", False, "Constructed rules alone: train nothing.")
-_SIZES = flags.DEFINE_list("sizes", [str(2**j) for j in range(3, 13)], "Nodes of the constructed rules.")
-_DRAWS = flags.DEFINE_integer("draws", 200, "Draws of a constructed rule at each size.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random rules.")
-_OUT = flags.DEFINE_string("out", "runs/width", "Where to write.")
+
+def define_flags() -> None:
+    flags.DEFINE_list(
+        "workdirs",
+        None,
+        "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
+    )
+    flags.DEFINE_list("d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs.")
+    flags.DEFINE_integer("p", 59, "Modulus of the models to train.")
+    flags.DEFINE_integer("num_seeds", 4, "Seeds to train at each width.")
+    flags.DEFINE_integer("num_steps", 5_000, "Steps to train.")
+    flags.DEFINE_bool("constructed", False, "Constructed rules alone: train nothing.")
+    flags.DEFINE_list("sizes", [str(2**j) for j in range(3, 13)], "Nodes of the constructed rules.")
+    flags.DEFINE_integer("draws", 200, "Draws of a constructed rule at each size.")
+    flags.DEFINE_integer("seed", 0, "Of the random rules.")
+    flags.DEFINE_string("out", "runs/width", "Where to write.")
 
 
 class Trained(NamedTuple):
@@ -69,7 +71,7 @@ def constructed_errors(key: jax.Array, sizes: list[int], draws: int) -> list[dic
     rows = []
     for n in tqdm(sizes, unit="size", disable=None):
         keys = jax.random.split(jax.random.fold_in(key, n), draws)
-        errors = population.mapped(functools.partial(width.constructed_errors, n=n))(keys)  # [draws, kinds]
+        errors = mapped(functools.partial(width.constructed_errors, n=n))(keys)  # [draws, kinds]
         quantiles = np.quantile(np.asarray(errors), (0.1, 0.5, 0.9), axis=0).T.tolist()
         for nodes, (low, middle, high) in zip(width.NODES, quantiles, strict=True):
             rows.append({"nodes": nodes, "n": n, "draws": draws, "median": middle, "p10": low, "p90": high})
@@ -83,21 +85,21 @@ def _reader(model: ModelConfig, max_keys: int | None):
     def read(row):
         key, params = row
         folded = circuit.fold({name: x.astype(jnp.float64) for name, x in params.items()}, model)
-        return population.count_keys(folded) if max_keys is None else width.key_rules(key, folded, max_keys)
+        return count_keys(folded) if max_keys is None else width.key_rules(key, folded, max_keys)
 
-    return population.mapped(read)
+    return mapped(read)
 
 
 def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
     """Every key frequency of every seed at the last step; seeds that stopped before it are left out."""
     config = workdir.config
     step, state = workdir.restore(train.state_like(config))
-    alive = np.flatnonzero(loading.reached(config, state, step))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     if not alive.size:
         return []
     rows = (jax.random.split(key, alive.size), jax.tree.map(lambda x: x[alive], state.params))
     most = int(np.max(_reader(config.model, None)(rows)))
-    found = _reader(config.model, population.room_for(most, config.model.p))(rows)
+    found = _reader(config.model, padded_key_count(most, config.model.p))(rows)
     found = jax.tree.map(np.asarray, found)
     result = []
     for place, seed in enumerate(alive):
@@ -111,7 +113,7 @@ def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
                 "seed": config.train.seeds[int(seed)],
                 "k": int(found.k[place, rank]),
             }
-            record = head | population.plain(numbers)
+            record = head | plain(numbers)
             title = f"{head['d_mlp']} neurons, key $k={head['k']}$"
             result.append(
                 Trained(record, Example(title, record["n"], record["error"], width.rectangles(rule)))
@@ -175,11 +177,11 @@ def _numbers(flag: flags.FlagHolder, least: int) -> list[int]:
 
 def workdirs(out: Path) -> list[Workdir]:
     """Those of --workdirs (of a sweep the cells trained to their end), or models of --d_mlp, trained here."""
-    if _CONSTRUCTED.value:
+    if flags.FLAGS.constructed:
         return []
-    if _WORKDIRS.value:
+    if flags.FLAGS.workdirs:
         found = []
-        for path in map(Path, _WORKDIRS.value):
+        for path in map(Path, flags.FLAGS.workdirs):
             if is_sweep(path):
                 finished, others = finished_cells(path, read_sweep(path))
                 if not finished:
@@ -191,26 +193,29 @@ def workdirs(out: Path) -> list[Workdir]:
             circuit.check_separable(workdir.config.model)
         return found
     base = preset("quick").replace(
-        p=_P.value, num_seeds=_NUM_SEEDS.value, num_steps=_NUM_STEPS.value, checkpoint_every=_NUM_STEPS.value
+        p=flags.FLAGS.p,
+        num_seeds=flags.FLAGS.num_seeds,
+        num_steps=flags.FLAGS.num_steps,
+        checkpoint_every=flags.FLAGS.num_steps,
     )
     configs = [
-        base.replace(d_mlp=d_mlp) for d_mlp in _numbers(_D_MLP, 1)
+        base.replace(d_mlp=d_mlp) for d_mlp in _numbers(flags.FLAGS["d_mlp"], 1)
     ]  # all checked before any is trained
     return [training.run(config, out / "trained" / f"d_mlp={config.model.d_mlp}") for config in configs]
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    if _DRAWS.value < 1:
-        raise ValueError(f"draws must be at least 1, got {_DRAWS.value}")
-    sizes = _numbers(_SIZES, 2)
-    out = loading.made(Path(_OUT.value))
+    if flags.FLAGS.draws < 1:
+        raise ValueError(f"draws must be at least 1, got {flags.FLAGS.draws}")
+    sizes = _numbers(flags.FLAGS["sizes"], 2)
+    out = loading.ensure_directory(Path(flags.FLAGS.out))
     runs = workdirs(out)
-    key_rules, key_runs, key_examples = jax.random.split(jax.random.key(_SEED.value), 3)
+    key_rules, key_runs, key_examples = jax.random.split(jax.random.key(flags.FLAGS.seed), 3)
     found = []
     for index, workdir in enumerate(tqdm(runs, unit="run", disable=None)):
         found += trained_rules(workdir, jax.random.fold_in(key_runs, index))
-    constructed = constructed_errors(key_rules, sizes, _DRAWS.value)
+    constructed = constructed_errors(key_rules, sizes, flags.FLAGS.draws)
     trained = [x.record for x in found]
     report = {"schema_version": SCHEMA_VERSION, "constructed": constructed, "trained": trained}
     report |= {"fits": fits(constructed, trained)}
@@ -223,4 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -3,45 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from modadd_jax.analysis.population import statistics
+from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.report.text import table
-
-# Quantities of a seed in words; a maximum or minimum is over its key frequencies.
-WORDS = {
-    "n_keys": "key frequencies",
-    "doubles": "pairs (k, 2k) among them",
-    "multiples": "multiples 2 to 5 among them",
-    "min_neurons": "fewest neurons of a key",
-    "min_weight_share": "smallest weight share of a key",
-    "min_gamma": "smallest gamma",
-    "max_gamma": "largest gamma",
-    "max_m4": "largest |M_4| share",
-    "max_gap_ratio": "largest std / mean of gaps",
-    "max_quadrature_error": "largest quadrature error",
-    "max_sweep_bound": "its sweep bound",
-    "max_total_bound": "largest total bound",
-    "min_phase_r2": "smallest phase R2",
-    "max_phase_std": "largest phase std (rad)",
-    "r2_primary": "closed form, cos x: R2",
-    "r2_full": "closed form, + gamma + t0: R2",
-    "mirrored": "mirrored share of the logits",
-    "bias": "share that depends on c alone",
-    "swapped": "swapped share",
-    "logit_scale": "logit scale (rms)",
-    "logit_bound": "logit bound, form full",
-    "proven_accuracy": "accuracy proven by stage 1",
-    "accuracy": "accuracy",
-    "cross_entropy": "cross-entropy (nats)",
-    "min_margin": "smallest margin",
-}
-KEY_WORDS = {
-    "n_neurons": "neurons",
-    "weight_share": "weight share",
-    "gamma": "gamma",
-    "m4": "|M_4| share",
-    "double_is_key": "2k is a key",
-    "is_double_of_key": "k is 2 k' of a key k'",
-    "is_multiple_of_key": "k is 2 to 5 times a key k'",
-}
 
 EXPLANATION = """\
 clean: accuracy 1, circular std of psi - 2 phi at most 0.03 rad on every key frequency, closed form R2 at
@@ -109,15 +73,15 @@ def _seed_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _spread_table(distributions: Mapping[str, Any]) -> str:
     header = ["quantity", "median", "10 to 90 %", "least", "largest", "clean, median", "muddy, median"]
     lines = []
-    for name, words in WORDS.items():
-        found = distributions[name]
+    for entry in statistics.STATISTICS:
+        found = distributions[entry.name]
         middle = found["all"]
         if middle is None:
             continue
         own = [None if found[group] is None else found[group]["median"] for group in ("clean", "muddy")]
         lines.append(
             [
-                words,
+                entry.label,
                 number(middle["median"]),
                 f"{number(middle['p10'], 3)} to {number(middle['p90'], 3)}",
                 *(number(middle[end]) for end in ("min", "max")),
@@ -169,25 +133,16 @@ def summary_text(summary: Mapping[str, Any]) -> str:
 # The map.
 
 
-def value_text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def settings_text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
-
-
 def _cell_table(record: Mapping[str, Any]) -> str:
     fields = record["fields"]
-    medians = ("n_keys", "doubles", "min_gamma", "max_m4", "logit_scale", "max_quadrature_error", "r2_full")
-    medians += ("mirrored", "bias", "swapped")
-    short = ["keys", "(k,2k)", "gamma", "|M_4|", "scale", "error", "R2 full", "mirrored", "bias", "swapped"]
+    columns = [entry for entry in statistics.STATISTICS if entry.short is not None]
+    short = [entry.short for entry in columns]
     header = [*fields, "step", "clean", "muddy", "failed", "share clean (95 %)", *short]
     lines = []
     for cell in record["cells"]:
         for at in cell["steps"]:
             share = at["clean_share"]
-            found = [at["distributions"][name]["all"] for name in medians]
+            found = [at["distributions"][entry.name]["all"] for entry in columns]
             lines.append(
                 [
                     *(value_text(cell["values"][field]) for field in fields),
@@ -237,7 +192,7 @@ that of the first, {first}, is a forecast. Failed seeds are left out."""
 
 
 def map_text(record: Mapping[str, Any], cells: Sequence[Any]) -> str:
-    """Of the summary of a sweep, and its cells (`cells.Cell`)."""
+    """Of the summary of a sweep, and its cells (`sweep_map.Cell`)."""
     deciders, keys = record["what_decides"], record["what_decides_keys"]
     first = min(at["step"] for cell in record["cells"] for at in cell["steps"])
     not_clean = [f"{cell.name}, {line}" for cell in cells for line in failures(cell.last)]
@@ -251,9 +206,9 @@ def map_text(record: Mapping[str, Any], cells: Sequence[Any]) -> str:
         *_list("Share of clean seeds along each setting, at the last step", _line_texts(record)),
         "## What decides it",
         DECIDERS.format(n=len(deciders), first=first),
-        _decider_table(deciders, WORDS),
+        _decider_table(deciders, statistics.labels(statistics.STATISTICS)),
         "The same over single key frequencies, clean where their circular std is at most 0.03 rad:",
-        _decider_table(keys, KEY_WORDS),
+        _decider_table(keys, statistics.labels(statistics.KEY_STATISTICS)),
         "Pairs (k, 2k) among the keys, beside what as many different random frequencies have on average: "
         + "; ".join(f"{name} {x['found']} (chance {x['expected']:.1f})" for name, x in pairs.items())
         + ".",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from modadd_jax.analysis import closed_form
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import all_logits, fold
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
@@ -86,7 +86,7 @@ def test_with_gamma_and_offset_a_pizza_is_nearly_a_clock_until_2k_is_gone():
 def test_shares_are_those_of_least_squares_over_all_triples(kind):
     p, keys = 11, [2, 5, 3]
     logits = np.random.default_rng(0).normal(size=(p, p, p)) + sum(functions(p, keys, "pizza"))
-    shares = regression.shares(closed_form.aligned(jnp.asarray(logits)), jnp.array(keys))
+    shares = regression.shares(to_difference_coordinates(jnp.asarray(logits)), jnp.array(keys))
     expected = brute_force(logits, functions(p, keys, kind))
     np.testing.assert_allclose(float(getattr(shares, kind)), expected, rtol=1e-12)
 

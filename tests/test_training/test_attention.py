@@ -63,10 +63,10 @@ def test_logits_are_those_of_the_plain_forward_pass(variant):
 
 def test_several_rates_train_as_rows_of_one_program_each_as_it_does_alone():
     configs = [TINY.replace(attention_rate=rate, seed=3) for rate in (0.0, 0.25, 0.9)]
-    assert len({train.program_of(config) for config in configs}) == 1
+    assert len({train.compile_key(config) for config in configs}) == 1
     with train.x64_of(TINY):
         init, chunk, evaluate = train.seed_functions(configs[0])
-        rows = train.rows_of(configs)
+        rows = train.specs_of(configs)
         np.testing.assert_allclose(rows.attention_rate, [0.0, 0.25, 0.9], rtol=1e-7)
         state, mask = init(rows)
         state, finite = chunk(4)(rows, state, mask)
@@ -84,7 +84,7 @@ def test_several_rates_train_as_rows_of_one_program_each_as_it_does_alone():
 
 def test_the_rate_of_constant_attention_is_another_program():
     softmax, constant = (TINY.replace(attention_rate=rate) for rate in (0.5, 1.0))
-    assert train.program_of(softmax) != train.program_of(constant)
+    assert train.compile_key(softmax) != train.compile_key(constant)
 
 
 def test_runs_of_several_rates_train_together_into_workdirs_of_their_own(tmp_path):

@@ -27,8 +27,8 @@ evaluate = jax.jit(train.evaluate, static_argnums=2)
 VARIANTS = {"mainline": {}, "no_eq": NO_EQ, "frozen": {"biases": "frozen"}, "standard": {"loss": "standard"}}
 
 
-def rows_of(config, seeds):
-    return train.rows_of([config.replace(seed=seed) for seed in seeds])
+def specs_of(config, seeds):
+    return train.specs_of([config.replace(seed=seed) for seed in seeds])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -99,7 +99,7 @@ def test_a_seed_of_a_sweep_is_that_seed_alone_bit_for_bit(change):
 
     def sweep(seeds):
         init, chunk, evaluate = train.seed_functions(config)
-        rows = rows_of(config, seeds)
+        rows = specs_of(config, seeds)
         state, mask = init(rows)
         state, finite = chunk(20)(rows, state, mask)
         assert finite.all()
@@ -203,7 +203,7 @@ def test_all_that_trains_in_float64_stays_float64_whatever_the_process_has_chose
     config = TINY.replace(dtype="float64", num_seeds=2)
     init, chunk, evaluate = train.seed_functions(config)
     with jax.enable_x64(False), train.x64_of(config):
-        rows = train.rows_of([config])
+        rows = train.specs_of([config])
         state, mask = init(rows)
         state, finite = chunk(3)(rows, state, mask)
         metrics = evaluate(state.params, mask)
@@ -244,7 +244,7 @@ def test_no_held_out_pairs_give_nan_for_the_test_set_only():
 
 def test_a_seed_that_is_not_finite_keeps_its_last_good_state():
     init, chunk, _ = train.seed_functions(TINY)
-    rows = rows_of(TINY, range(3))
+    rows = specs_of(TINY, range(3))
     state, mask = init(rows)
     clean, _ = chunk(4)(rows, state, mask)
     poisoned = state.params | {"W_in": state.params["W_in"].at[1, 0, 0].set(jnp.inf)}
@@ -260,7 +260,7 @@ def test_a_chunk_is_traced_once():
     config = TINY.replace(p=13)
     for change in ({}, {"seed": 5}, {"learning_rate": 1e-2, "weight_decay": 0.5, "num_steps": 70}):
         init, chunk, _ = train.seed_functions(config.replace(**change))
-        rows = train.rows_of([config.replace(**change)])
+        rows = train.specs_of([config.replace(**change)])
         state, mask = init(rows)
         for _ in range(3):
             state, _ = chunk(2)(rows, state, mask)
@@ -272,7 +272,7 @@ def test_rows_have_rates_of_their_own():
     changes = ({}, {"learning_rate": 3e-3}, {"weight_decay": 0.0}, {"seed": 7, "weight_decay": 30.0})
     configs = [TINY.replace(**change) for change in changes]
     init, chunk, _ = train.seed_functions(TINY)
-    rows = train.rows_of(configs)
+    rows = train.specs_of(configs)
     together, _ = chunk(20)(rows, *init(rows))
     for i, config in enumerate(configs):
         state, mask = one_seed(config, config.train.seed)

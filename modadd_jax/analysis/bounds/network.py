@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from modadd_jax.analysis import closed_form, fourier
 from modadd_jax.analysis.bounds import logits
 from modadd_jax.analysis.bounds.enclosure import Enclosure
+from modadd_jax.analysis.coordinates import from_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.quadrature import INTEGRAL, Rule
 from modadd_jax.circuit import Circuit, all_logits
@@ -94,6 +95,6 @@ def residual_truth(circuit: Circuit, neurons: Neurons, rule: Rule, k: jax.Array)
     p = circuit.u.shape[0]
     delta = neurons.delta @ rule.omega / (2 * jnp.pi)
     profile = unit * jnp.abs(jnp.cos(jnp.pi * k * jnp.arange(p) / p + delta))
-    formula = closed_form.closed_form_logits(closed_form.logit_table(k, profile.astype(complex)))
+    formula = from_difference_coordinates(closed_form.logit_table(k, profile.astype(complex)))
     off = waves - all_logits(model), rest, waves + rest - formula
     return Truth(*(jnp.abs(x).max() / unit for x in off))

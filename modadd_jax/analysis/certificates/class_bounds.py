@@ -34,6 +34,7 @@ from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n, modulus, sq
 from modadd_jax.analysis.bounds.logits import class_centred, waves
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.margins import Hints, Readout
+from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.circuit import Circuit
 
 
@@ -77,7 +78,7 @@ def readout(circuit: Circuit, hints: Hints) -> Readout:
 def differences(p: int, symmetric: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """d [D, 1], y [1, p] and their inputs a, b [D, p]."""
     d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
-    return d, y, *margins.inputs_of(d, y, p)
+    return d, y, *inputs_of(d, y, p)
 
 
 def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -32,6 +32,7 @@ from modadd_jax.analysis.certificates.class_bounds import (
 from modadd_jax.analysis.certificates.event_sums import Events, Switches
 from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums
 from modadd_jax.analysis.certificates.operations import Operations, Tally
+from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.circuit import Circuit, pair_logits
 
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
@@ -133,7 +134,7 @@ def stage2(
     """
     p = circuit.u.shape[0]
     y = jnp.arange(p)[None, :]
-    a, b = margins.inputs_of(d[:, None], y, p)
+    a, b = inputs_of(d[:, None], y, p)
     c = (y + e[:, None]) % p
     sums, output = _with_norms(read, known)
     other = jnp.einsum("nyl,nyl->ny", sums[a, b], output.T[c])
@@ -281,14 +282,14 @@ def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
     p = circuit.u.shape[0]
     cells = np.unique(d * p + y)
     if 4 * d.size <= (p + 2) * cells.size:
-        a, b = margins.inputs_of(d, y, p)
+        a, b = inputs_of(d, y, p)
         values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
         found = Enclosure(values, float(_exact_slack(circuit)))
         _settle(state, (d, y), found.lower, 3)
         state.counted["stage 3"] = operations.tally(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
     else:
         d, y = cells // p, cells % p
-        found, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
+        found, state.counted["stage 3"] = settle_inputs(circuit, *inputs_of(d, y, p))
         state.lower[d, y], state.stage[d, y] = found.lower, 3
     state.slack["stage 3"] = found.slack
 

@@ -25,6 +25,7 @@ import numpy as np
 from modadd_jax.analysis.bounds.enclosure import gamma_n, unit_roundoff
 from modadd_jax.analysis.bounds.logits import class_centred, least_squares, max_activation
 from modadd_jax.analysis.certificates.operations import Tally
+from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.circuit import Circuit
 
@@ -121,12 +122,6 @@ def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
 def is_symmetric(circuit: Circuit) -> bool:
     """Whether a and b are seen alike, bit for bit."""
     return all(np.array_equal(x, y) for x, y in ((circuit.u, circuit.v), (circuit.s_a, circuit.s_b)))
-
-
-def inputs_of(d: jax.Array, y: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
-    """The inputs (a, b) with a - b = d and a + b = y mod p; as p is odd, 2 has an inverse."""
-    half = (p + 1) // 2
-    return (y + d) * half % p, (y - d) * half % p
 
 
 def to_inputs(table: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.bounds.registry import Subject, bound_numbers, frequency_bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, read_neurons
 from modadd_jax.analysis.reading import read_frequency
 from modadd_jax.circuit import Circuit, all_logits
@@ -136,7 +137,7 @@ def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
     p = circuit.u.shape[0]
     logits, neurons = all_logits(circuit), read_neurons(circuit)
     margins = margin(logits, all_targets(p))
-    aligned = closed_form.aligned(logits)
+    aligned = to_difference_coordinates(logits)
     frequencies, tables = jax.vmap(lambda k: follow(circuit, aligned, neurons, k))(ks)
 
     def share_right(where):

@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax import circuit as circuits
-from modadd_jax.analysis import closed_form, fourier
+from modadd_jax.analysis import fourier
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.circuit import Circuit
 from modadd_jax.config import ModelConfig
@@ -74,7 +75,7 @@ def shares(logits: jax.Array, keys: jax.Array, delta: jax.Array | None = None) -
     orthogonal, so the fits are made one key after the other.
 
     Args:
-      logits: [p (d), p (y), p (e)] class-centred, in the order of closed_form.aligned.
+      logits: [p (d), p (y), p (e)] class-centred, in the order of to_difference_coordinates.
       keys: [F] int, different frequencies in 1..(p-1)/2.
       delta: [F] rad, added to w_k(a-b)/2: half of the phase between a and b (docs/theory.md section 2.2),
         for models whose a and b have tokens of their own; default 0.
@@ -111,13 +112,13 @@ def keep_inputs(circuit: Circuit, keep: jax.Array) -> Circuit:
 
 @jax.jit
 def _circuit_shares(circuit: Circuit, keep: jax.Array, keys: jax.Array, delta: jax.Array) -> Shares:
-    return shares(closed_form.aligned(circuits.all_logits(keep_inputs(circuit, keep))), keys, delta)
+    return shares(to_difference_coordinates(circuits.all_logits(keep_inputs(circuit, keep))), keys, delta)
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def _params_shares(params: Params, config: ModelConfig, keep, keys, delta) -> Shares:
     kept = clock_or_pizza.isolate(params, config, keep, jnp.ones_like(keep))
-    return shares(closed_form.aligned(clock_or_pizza.all_logits(kept, config)), keys, delta)
+    return shares(to_difference_coordinates(clock_or_pizza.all_logits(kept, config)), keys, delta)
 
 
 def _study(fit: Callable[..., Shares], keys: Sequence[int], p: int, delta: Sequence[float] | None):
