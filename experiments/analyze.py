@@ -16,7 +16,7 @@ from experiments import cli, loading
 from modadd_jax import figures, float64
 from modadd_jax.analysis import lens
 from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import Nearest, all_logits
@@ -41,7 +41,7 @@ def define_flags() -> None:
 def analysis_of(loaded: loading.Loaded, reading: summary.Reading) -> dict:
     """The content of analysis.json, without its header."""
     model = loaded.config.model
-    numbers, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
+    numbers, proven = summary.summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(numbers["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     return {

@@ -20,8 +20,7 @@ from tqdm import tqdm
 
 from experiments import cli, loading
 from modadd_jax import float64
-from modadd_jax.analysis.certificates import margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import margins, strategies
 from modadd_jax.analysis.studies import anomaly, backdoor
 from modadd_jax.figures import certificate as figures
 from modadd_jax.figures.style import save
@@ -46,7 +45,7 @@ KINDS = [*backdoor.TRIGGERS, *anomaly.EDITS]
 def record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict:
     """What is seen of one planted model and its decoy: plain numbers. `hints`: of what they are made from."""
     near = margins.hints_like(plant.circuit, hints)
-    _, _, proof = certificate.prove(plant.circuit, "linear", hints=near)
+    _, _, proof = strategies.prove(plant.circuit, "linear", hints=near)
     unproven = ~(proof.lower > 0)
     seen = anomaly.scores(plant.circuit, near)
     decoy = anomaly.scores(plant.decoy, margins.hints_like(plant.decoy, hints))

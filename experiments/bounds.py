@@ -14,7 +14,7 @@ from absl import flags
 from experiments import cli, loading
 from modadd_jax import float64
 from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import bound_table, summarize_bounds
 from modadd_jax.figures import bounds as figures
 from modadd_jax.figures.style import save
 from modadd_jax.report.bounds import bounds_text
@@ -41,15 +41,15 @@ def main() -> None:
 
     drawn = {} if cost is None else {"bounds_cost": figures.cost(cost)}
     if reading.frequencies:
-        table = bounds.bound_table(reading)
-        record = bounds.summarize_bounds(table)
+        table = bound_table(reading)
+        record = summarize_bounds(table)
         drawn |= {
             "bounds": figures.bound_bars(table),
             "bounds_bands": figures.bands(reading, table, flags.FLAGS.k),
             "bounds_moments": figures.moments(table),
         }
     else:
-        record = bounds.summarize_bounds(reading)
+        record = summarize_bounds(reading)
     text = bounds_text(record)
     write_record(out / "bounds.json", "bounds", record, loaded.model)
     write_atomically(out / "bounds.md", text + "\n")

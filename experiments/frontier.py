@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from experiments import cli, loading
 from modadd_jax import float64
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import strategies
 from modadd_jax.circuit import check_separable
 from modadd_jax.figures import certificate as figures
 from modadd_jax.figures.style import save
@@ -61,7 +61,7 @@ def main() -> None:
 
     curves = []
     for model in tqdm(models, unit="model", disable=None):
-        records = {s: certificate.certify(model.params, model.config, s) for s in certificate.STRATEGIES}
+        records = {s: strategies.certify(model.params, model.config, s) for s in strategies.STRATEGIES}
         curves.append(model_of(f"{model.run.name}, seed {model.seed}, step {model.step:,}", records))
     text = frontier_text(curves)
     report = {"schema_version": SCHEMA_VERSION, "models": curves}

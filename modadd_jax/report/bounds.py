@@ -2,25 +2,8 @@
 
 from typing import Any
 
+from modadd_jax.analysis.bounds import registry
 from modadd_jax.report.text import table
-
-# Rows of the table, in the order of the argument: quadrature, its parts, residuals, totals.
-ROWS = {
-    "sweep": "sweep",
-    "lipschitz_relu": "Lipschitz",
-    "koksma": "Koksma",
-    "l2": "L2",
-    "series": "16 moments and tail",
-    "sweep_abs": "abs part: sweep",
-    "lipschitz_abs": "abs part: Lipschitz, folded",
-    "id_exact": "id part: exact",
-    "angle": "angle, psi for 2 phi",
-    "sweep_psi": "sweep with psi",
-    "pre_residual": "pre-activation residual",
-    "w_residual": "W_L residual",
-    "total": "total (sweep)",
-    "total_lipschitz": "total (Lipschitz + angle)",
-}
 
 TERMS = {
     "waves": "event sums against the form",
@@ -34,7 +17,8 @@ TERMS = {
 
 EXPLANATION = """\
 Relative to 2/3, the size of the integral; bounds with rounding slack. true: attained by brute force.
-naive: with no explanation of the MLP; vacuous: not below it. bound / true: 1 is as good as a bound can be."""
+trivial: with no structure of the MLP used; vacuous: not below it. bound / true: 1 is as
+good as a bound can be."""
 
 
 def _number(x: float) -> str:
@@ -49,21 +33,21 @@ def frequency_text(record: dict[str, Any]) -> str:
     """The paper's table for one key frequency."""
     rows = [
         [
-            label,
+            spec.label,
             _number(entry["upper"]),
             _number(entry["true"]),
             "-" if entry["ratio"] is None else f"{entry['ratio']:.3g}",
             _number(entry["naive"]),
             "yes" if entry["non_vacuous"] else "VACUOUS",
         ]
-        for name, label in ROWS.items()
-        for entry in [record["entries"][name]]
+        for spec in registry.BOUNDS
+        for entry in [record["entries"][spec.name]]
     ]
     facts = record["moment_facts"]
     return "\n\n".join(
         [
             f"## k = {record['k']}, {record['n_neurons']} neurons",
-            table(["bound on", "bound", "true", "bound / true", "naive", "non-vacuous"], rows),
+            table(["bound on", "bound", "true", "bound / true", "trivial", "non-vacuous"], rows),
             f"Lipschitz / sweep: {record['lipschitz_over_sweep']:.1f}. Largest moment of the error: "
             f"j = {facts['dominant']}, {facts['dominant_share']:.0%} of the sum to |j| = 16. "
             f"Degree of exactness to 1 %: {_degree(facts['degree'])} (random phases "
@@ -74,17 +58,17 @@ def frequency_text(record: dict[str, Any]) -> str:
 
 def logit_text(bound: dict[str, Any]) -> str:
     """Bound of the logits for each closed form, and its terms."""
-    header = ["form", "bound", "true", "bound / true", "naive", "non-vacuous"]
+    header = ["form", "bound", "true", "bound / true", "trivial", "non-vacuous"]
     rows, terms = [], []
     for form, record in bound["forms"].items():
-        total, true, naive = (record[name] for name in ("total", "true", "naive"))
+        total, true, trivial = (record[name] for name in ("total", "true", "naive"))
         mark = "yes" if record["non_vacuous"] else "VACUOUS"
         rows.append(
             [
                 form,
                 *map(_number, (total, true)),
                 f"{total / true:.3f}" if true > 0 else "-",
-                _number(naive),
+                _number(trivial),
                 mark,
             ]
         )

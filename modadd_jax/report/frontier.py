@@ -3,15 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from modadd_jax.analysis.certificates.strategies import STRATEGIES
 from modadd_jax.report.text import table
-
-# The last step of a stage, in the order of the operations of certificate.json (None: the last of all); a
-# strategy that is not here has one stage.
-STAGES = {
-    "integral": {"integral": "integral", "integral + linear": None},
-    "low_rank": {"low_rank": "margins", "low_rank + exact": "exact"},
-    "linear": {"linear 1": "stage 1", "linear 1-2": "stage 2", "linear 1-3": "stage 3"},
-}
 
 EXPLANATION = """\
 Each cell: operations over p^3 m, folded brute force, and the share of the inputs that they prove, by real
@@ -43,8 +36,8 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = record["operation_counts"]["steps"]
     strategy, brute = record["strategy"], record["brute_force_operations"]
     found, spent, proven, names = [], 0, 0.0, {}
-    for name, step in STAGES.get(strategy, {strategy: None}).items():
-        names.setdefault(step or list(steps)[-1], name)
+    for stage in STRATEGIES[strategy].stages:
+        names.setdefault(stage.last_step or list(steps)[-1], stage.name)
     for step, counts in steps.items():
         spent = None if spent is None or counts is None else spent + sum(counts.values()) - counts["index"]
         if step in names:
@@ -104,7 +97,7 @@ def _cell(point: Mapping[str, Any] | None) -> str:
 
 def frontier_text(models: list[Mapping[str, Any]]) -> str:
     """What experiments.frontier prints."""
-    names = [*STAGES["integral"], *STAGES["linear"], "events", *STAGES["low_rank"], "brute"]
+    names = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
     rows, reasons = [], []
     for model in models:
         by_name = {point["name"]: point for point in model["points"]}

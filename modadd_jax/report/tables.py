@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from modadd_jax.analysis.bounds import registry
 from modadd_jax.report import text as report
-from modadd_jax.report.bounds import ROWS as BOUNDS
 from modadd_jax.report.dynamics import MILESTONES
 from modadd_jax.report.secondary import edit_name
 
@@ -178,16 +178,16 @@ def _variance(analysis: Mapping[str, Any]) -> Table:
 BOUND_COLUMNS = (
     Column("bound", "bound", "{}.upper", ".4g"),
     Column("true", "true", "{}.true", ".4g"),
-    Column("naive", "naive", "{}.naive", ".4g"),
+    Column("trivial", "trivial", "{}.naive", ".4g"),
     Column("non-vacuous", "non-vacuous", "{}.non_vacuous", ""),
 )
 
 
 def _bounds(bounds: Mapping[str, Any]) -> Table:
     rows = tuple(
-        Row((str(f["k"]), label), f"frequencies[{i}].entries.{name}")
+        Row((str(f["k"]), spec.label), f"frequencies[{i}].entries.{spec.name}")
         for i, f in enumerate(bounds["frequencies"])
-        for name, label in BOUNDS.items()
+        for spec in registry.BOUNDS
     )
     caption = "Proven bounds of the error of the quadrature, its parts and residuals, relative to 2/3."
     return Table("bounds", caption, "bounds.json", ("k", "bound on"), BOUND_COLUMNS, rows)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from modadd_jax.analysis.bounds import registry
 from modadd_jax.report import tables
 from modadd_jax.report.tables import Column, Row, Table
 
@@ -66,7 +67,7 @@ def test_latex_escapes_and_lines_up():
 
 def bounds_record():
     entry = {"upper": 0.5, "true": 0.25, "naive": 9.4, "non_vacuous": True}
-    frequency = {"k": 7, "entries": dict.fromkeys(tables.BOUNDS, entry)}
+    frequency = {"k": 7, "entries": dict.fromkeys((spec.name for spec in registry.BOUNDS), entry)}
     form = {"total": 3.0, "true": 2.0, "naive": 100.0, "non_vacuous": True}
     return {"frequencies": [frequency], "logit_bound": {"forms": {"primary": form, "full": form}}}
 
