@@ -138,7 +138,7 @@ def with_devices(flags: str, count: int) -> str:
     return f"{flags} --xla_force_host_platform_device_count={count}".strip()
 
 
-def compilations(jitted: Callable) -> int:
+def compilations(jitted: Any) -> int:
     """How many programs a function of `jax.jit` has compiled so far."""
     return jitted._cache_size()
 
