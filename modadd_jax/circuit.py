@@ -181,6 +181,6 @@ def all_logits(circuit: Circuit) -> jax.Array:
 
 
 def as_float64(circuit: Tree) -> Tree:
-    """The same circuit, or any tree of arrays, in float64; raises ValueError where JAX has x64 switched off."""
+    """The same circuit, or any tree of arrays, in float64; raises ValueError outside `float64.enabled`."""
     float64.require()
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), circuit)

@@ -135,8 +135,8 @@ def train_loss(
 ) -> jax.Array:
     """Mean cross-entropy () over the n_train ordered training pairs.
 
-    `pairs`: Pairs or a Grid; `axis`: as of `folded.loss_and_gradient`, for a list of pairs. A grid needs a folded config; one of
-    `tables` takes the mask [p, p] of the pairs, and its attention rate from `row` (by default the config's).
+    `pairs`: Pairs, a Grid (for a folded config) or, of `tables`, the mask [p, p]; `axis`: as of
+    `folded.loss_and_gradient`, for Pairs; `row`: has the attention rate of `tables`, by default the config's.
     """
     loss = config.train.loss
     if config.tabled:
