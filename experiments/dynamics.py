@@ -25,6 +25,7 @@ from modadd_jax.analysis.studies.dynamics import Snapshot, snapshot
 from modadd_jax.figures.dynamics import dynamics as draw
 from modadd_jax.figures.style import save
 from modadd_jax.report.dynamics import dynamics_text, milestones
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import step as train
 
@@ -42,7 +43,7 @@ def rows_at_the_end(workdir: Workdir) -> list[int]:
     Raises ValueError where there is none.
     """
     step, state = workdir.restore(train.state_like(workdir.config), workdir.steps()[-1])
-    alive = loading.reached(workdir.config, state, step)
+    alive = seeds_alive_at(workdir.config, state, step)
     stopped = [seed for seed, ok in zip(workdir.config.train.seeds, alive, strict=True) if not ok]
     if not alive.any():
         raise ValueError(f"{workdir.path}: every seed stopped before step {step}, not finite after it")
@@ -99,7 +100,7 @@ def main() -> None:
     steps = workdir.steps()
     if len(steps) < 2:
         raise ValueError(f"{workdir.path} holds {len(steps)} checkpoints: dynamics needs at least 2")
-    out = loading.made(Path(flags.FLAGS.out or workdir.path))
+    out = loading.ensure_directory(Path(flags.FLAGS.out or workdir.path))
 
     at_the_end = rows_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in at_the_end]

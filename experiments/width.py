@@ -32,6 +32,7 @@ from modadd_jax.figures.style import save
 from modadd_jax.figures.width import Example
 from modadd_jax.figures.width import width as draw
 from modadd_jax.report.width import width_text
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import loop as training
@@ -93,7 +94,7 @@ def trained_rules(workdir: Workdir, key: jax.Array) -> list[Trained]:
     """Every key frequency of every seed at the last step; seeds that stopped before it are left out."""
     config = workdir.config
     step, state = workdir.restore(train.state_like(config))
-    alive = np.flatnonzero(loading.reached(config, state, step))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     if not alive.size:
         return []
     rows = (jax.random.split(key, alive.size), jax.tree.map(lambda x: x[alive], state.params))
@@ -208,7 +209,7 @@ def main() -> None:
     if flags.FLAGS.draws < 1:
         raise ValueError(f"draws must be at least 1, got {flags.FLAGS.draws}")
     sizes = _numbers(flags.FLAGS["sizes"], 2)
-    out = loading.made(Path(flags.FLAGS.out))
+    out = loading.ensure_directory(Path(flags.FLAGS.out))
     runs = workdirs(out)
     key_rules, key_runs, key_examples = jax.random.split(jax.random.key(flags.FLAGS.seed), 3)
     found = []

@@ -247,7 +247,10 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         model = {"model": dataclasses.asdict(self.model)}
-        return model | ({"imported": True} if self.imported else {"train": dataclasses.asdict(self.train)})
+        if self.imported:
+            return model | {"imported": True}
+        train = dataclasses.asdict(self.train)
+        return model | {"train": train | {"seed_list": list(train["seed_list"])}}  # as JSON gives it back
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Config":

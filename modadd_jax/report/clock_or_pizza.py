@@ -9,8 +9,16 @@ Accuracy over all inputs where the embedding (or the readout) keeps this frequen
 but this one (without)."""
 
 BOUNDARIES = """\
-Boundaries, as in Figure 7 of Zhong et al.: a pizza's symmetricity is above {gradient_symmetricity} and its
-irrelevance below {distance_irrelevance}, a clock's are on the other sides; in between, the two disagree."""
+Boundaries, chosen from Zhong et al.'s population (docs/theory.md section 2.9): a pizza's symmetricity is
+above {gradient_symmetricity} and its irrelevance below {distance_irrelevance}, a clock's are on the other
+sides; in between, the two disagree."""
+
+MEDIANS = """\
+Medians and quartiles of the models that get at least 99 % of all inputs right."""
+
+THEIRS = """
+Theirs: {models} public models of Zhong et al. (validation at least 0.99), those of the interval
+of the attention rate that holds ours."""
 
 
 def _number(x: float | None, form: str) -> str:
@@ -44,8 +52,30 @@ def algorithm_text(record: dict[str, Any]) -> str:
     return "\n\n".join([*parts, BOUNDARIES.format(**record["thresholds"])])
 
 
-def attention_rate_text(record: dict[str, Any]) -> str:
-    """What experiments.attention_rate prints: one row for each trained model."""
+def _quartiles(quantiles: list[float] | None) -> str:
+    """Median and quartiles, of clock_or_pizza.QUANTILES."""
+    return "-" if quantiles is None else "{2:.3f} ({1:.3f}, {3:.3f})".format(*quantiles)
+
+
+def rates_text(rates: list[dict[str, Any]], population: dict[str, Any] | None) -> str:
+    """One row for each attention rate, of clock_or_pizza.by_rate, next to those of a population."""
+    header = ["rate", "models", "symmetricity", "irrelevance"]
+    header += ["their models", "their symmetricity", "their irrelevance"] if population else []
+    fields = ("gradient_symmetricity", "distance_irrelevance")
+    rows = []
+    for r in rates:
+        row = [f"{r['attention_rate']:g}", str(r["models"]), *(_quartiles(r[field]) for field in fields)]
+        if population:
+            bins = population["bins"]
+            own = next((b for b in bins if r["attention_rate"] < b["high"]), bins[-1])
+            row += [str(own["models"]), *(_quartiles(own[field]) for field in fields)]
+        rows.append(row)
+    theirs = THEIRS.format(models=population["models"]) if population else ""
+    return f"{table(header, rows)}\n\n{MEDIANS}{theirs}"
+
+
+def attention_rate_text(record: dict[str, Any], population: dict[str, Any] | None = None) -> str:
+    """What experiments.attention_rate prints: one row for each trained model, and one for each rate."""
     header = ["rate", "seed", "accuracy", "symmetricity", "irrelevance", "verdict", "key frequencies"]
     rows = [
         [
@@ -59,4 +89,5 @@ def attention_rate_text(record: dict[str, Any]) -> str:
         ]
         for m in record["models"]
     ]
-    return "\n\n".join([table(header, rows), BOUNDARIES.format(**record["thresholds"])])
+    parts = [rates_text(record["rates"], population), table(header, rows)]
+    return "\n\n".join([*parts, BOUNDARIES.format(**record["thresholds"])])

@@ -23,6 +23,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from modadd_jax.jax_internals import DEVICES_FLAG
+
 AXIS = "seeds"
 PAIRS_AXIS = "pairs"  # of the devices that share a row's pairs
 
@@ -104,14 +106,14 @@ def use_cores(num_rows: int, devices: int | None = None) -> None:
     """Makes the CPU several devices: one for each core, at most one a row, and two for a single row.
 
     Does nothing where JAX has started its backends already, or the user has set their number by the
-    environment (JAX_NUM_CPU_DEVICES, or --xla_force_host_platform_device_count in XLA_FLAGS). An
+    environment (JAX_NUM_CPU_DEVICES, or DEVICES_FLAG in XLA_FLAGS). An
     accelerator, where there is one, is used as before: only the CPU's devices are counted here.
 
     Args:
       num_rows: rows that are to be trained together.
       devices: how many; by default as above.
     """
-    set_by_user = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    set_by_user = DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
     if (set_by_user or jax.config.jax_num_cpu_devices != -1) and devices is None:
         return
     with contextlib.suppress(RuntimeError):  # the backends have started
