@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from modadd_jax.figures import style
-from modadd_jax.report.frontier import frontier as frontier_of
+from modadd_jax.analysis.studies.frontier import frontier as frontier_of
 
 # Colour and marker of every point of the frontier.
 LOOKS = {

@@ -1,0 +1,67 @@
+"""What proof of accuracy costs: points of the frontier, from certificates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# The last step of a stage, in the order of the operations of certificate.json (None: the last of all); a
+# strategy that is not here has one stage.
+STAGES = {
+    "integral": {"integral": "integral", "integral + linear": None},
+    "low_rank": {"low_rank": "margins", "low_rank + exact": "exact"},
+    "linear": {"linear 1": "stage 1", "linear 1-2": "stage 2", "linear 1-3": "stage 3"},
+}
+
+
+def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each stage of a strategy had proven, and for how many operations in all up to there.
+
+    An input that is not proven has come to the last stage; so what needed no more than an earlier one is
+    proven by it.
+
+    Args:
+      record: certificate.json.
+    Returns:
+      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1].
+    """
+    steps = record["operation_counts"]["steps"]
+    totals = {step: sum(c.values()) - c["index"] for step, c in steps.items()}
+    strategy, brute = record["strategy"], record["brute_force_operations"]
+    found, spent, proven, names = [], 0, 0.0, {}
+    for name, step in STAGES.get(strategy, {strategy: None}).items():
+        names.setdefault(step or list(steps)[-1], name)
+    for step, total in totals.items():
+        spent += total
+        if step in names:
+            proven += record["stages"].get(str(len(found) + 1), 0.0)
+            found.append({"name": names[step], "operations": spent, "share": spent / brute, "proven": proven})
+    found[-1]["proven"] = record["proven_accuracy"]
+    return found
+
+
+def model_of(name: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One curve of frontier.json.
+
+    Args:
+      name: of the model.
+      records: certificate.json by strategy, brute force among them.
+    """
+    config = records["brute"]["config"]["model"]
+    return {
+        "name": name,
+        "p": config["p"],
+        "m": config["d_mlp"],
+        "keys": len(records["linear"]["hints"]["k"]),
+        "extra": len(records["linear"]["hints"]["extra"]),
+        "accuracy": records["brute"]["proven_accuracy"],
+        "slack": records["brute"]["slack"],
+        "points": sorted((q for r in records.values() for q in points(r)), key=lambda q: q["operations"]),
+    }
+
+
+def frontier(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The points that prove more than every cheaper one."""
+    kept: list[dict[str, Any]] = []
+    for point in model["points"]:  # ascending in operations
+        if not kept or point["proven"] > kept[-1]["proven"]:
+            kept.append(point)
+    return kept

@@ -1,0 +1,79 @@
+"""The study `algorithm`: clock or pizza, of a model of any attention rate; and the table over rates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modadd_jax.analysis.studies import clock_or_pizza
+from modadd_jax.figures.algorithm import algorithm as draw
+from modadd_jax.report.analysis import key_rows
+from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject
+from modadd_jax.report.table import Column, Table, cited, value_text
+
+BOUNDARIES = """\
+Boundaries, as in Figure 7 of Zhong et al.: a pizza's symmetricity is above {gradient_symmetricity} and its
+irrelevance below {distance_irrelevance}, a clock's are on the other sides; in between, the two disagree."""
+
+
+def isolation(record: Mapping[str, Any]) -> Table:
+    """One row for each key frequency of a record of `clock_or_pizza.summarize`, heaviest first."""
+    columns = [Column("weight", ".1%", "{}.weight_share")] + [
+        Column(f"{edit}, {side}", ".2%", f"{{}}.{edit}.{side}")
+        for side in ("embedding", "readout")
+        for edit in ("alone", "without")
+    ]
+    caption = "Accuracy where the embedding or the readout keeps one frequency only (alone), or all but it (without)."
+    return cited("isolation", caption, "algorithm.json", record, ("k",), columns, key_rows(record))
+
+
+def document(record: Mapping[str, Any]) -> list[str | Table]:
+    said = (
+        f"{record['verdict']}: gradient symmetricity {value_text(record['gradient_symmetricity'], '.4f')}, "
+        f"distance irrelevance {value_text(record['distance_irrelevance'], '.4f')}, "
+        f"accuracy {record['accuracy']:.4%}"
+    )
+    if record["zero_gradients"]:
+        said += f"; {record['zero_gradients']:.2%} of the triples have a zero gradient and are left out"
+    return [said, isolation(record), BOUNDARIES.format(**record["thresholds"])]
+
+
+def rates_document(record: Mapping[str, Any]) -> list[str | Table]:
+    """Of attention_rate.json: one row for each trained model."""
+    columns = (
+        Column("accuracy", ".2%", "{}.accuracy"),
+        Column("symmetricity", ".4f", "{}.gradient_symmetricity"),
+        Column("irrelevance", ".4f", "{}.distance_irrelevance"),
+        Column("verdict", "", "{}.verdict"),
+    )
+    rows = [
+        (
+            (f"{m['attention_rate']:g}", str(m["seed"]), " ".join(map(str, m["frequencies"])) or "none"),
+            f"models[{i}]",
+        )
+        for i, m in enumerate(record["models"])
+    ]
+    heads = ("rate", "seed", "key frequencies")
+    caption = "Clock or pizza at every attention rate."
+    table = cited("attention_rate", caption, "attention_rate.json", record, heads, columns, rows)
+    return [table, BOUNDARIES.format(**record["thresholds"])]
+
+
+def run(subject: Subject) -> Outcome:
+    reading = clock_or_pizza.read(subject.params, subject.config.model)
+    return Outcome(clock_or_pizza.summarize(reading), reading)
+
+
+STUDY = Study(
+    name="algorithm",
+    question="Clock or pizza?",
+    command="algorithm",
+    run=run,
+    document=document,
+    drawings={
+        "algorithm": Drawing(
+            "Clock or pizza: the right logit over <i>a</i> − <i>b</i>, and each frequency on its own.",
+            lambda subject, outcome: draw(outcome.found),
+        )
+    },
+    sections=(Section("algorithm", "Clock or pizza", "algorithm.html"),),
+    sources={"": "modadd_jax.analysis.studies.clock_or_pizza.summarize"},
+)
