@@ -29,6 +29,7 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
+from modadd_jax import float64
 from modadd_jax.analysis.certificates import class_bounds as classes
 from modadd_jax.analysis.certificates import linear, margins
 from modadd_jax.analysis.certificates import strategies as certificate
@@ -37,11 +38,14 @@ from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.losses import margin
 
-_P = flags.DEFINE_list("p", ["59", "113", "251", "503"], "Odd moduli.")
-_M = flags.DEFINE_integer("m", 512, "Neurons.", lower_bound=8)
-_KEYS = flags.DEFINE_integer("keys", 4, "Key frequencies.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the key frequencies.")
+
+def define_flags() -> None:
+    flags.DEFINE_list("p", ["59", "113", "251", "503"], "Odd moduli.")
+    flags.DEFINE_integer("m", 512, "Neurons.", lower_bound=8)
+    flags.DEFINE_integer("keys", 4, "Key frequencies.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the key frequencies.")
+
 
 # Offset and secondary frequency of the size that training finds.
 WAVEFORM = (0.08, 1.0, -0.16)
@@ -87,7 +91,7 @@ def stage1(circuit: Circuit, hints: Hints) -> jax.Array:
 
 
 def measure(p: int) -> dict:
-    circuit = model_of(p, _M.value, _KEYS.value, np.random.default_rng(_SEED.value))
+    circuit = model_of(p, flags.FLAGS.m, flags.FLAGS.keys, np.random.default_rng(flags.FLAGS.seed))
     single = jax.tree.map(lambda x: x.astype(jnp.float32), circuit)
     hints = margins.hints_of(circuit)
     calls = {
@@ -98,7 +102,7 @@ def measure(p: int) -> dict:
     }
     wall, cpu, results = {}, {}, {}
     for name, call in calls.items():
-        times = timing.repeated(*call, repeats=_REPEATS.value)
+        times = timing.repeated(*call, repeats=flags.FLAGS.repeats)
         wall[name], cpu[name] = (statistics.median(seconds) for seconds in times[:2])
         results[name] = times[2]
     _, _, proof = certificate.prove(circuit, "linear", hints=hints)
@@ -128,13 +132,15 @@ def measure(p: int) -> dict:
 def check(moduli: list[int]) -> None:
     """Raises ValueError for a modulus that is even or has too few frequencies."""
     for p in moduli:
-        if p % 2 == 0 or p <= 2 * _KEYS.value:
-            raise ValueError(f"p must be odd and above {2 * _KEYS.value} for {_KEYS.value} keys, got {p}")
+        if p % 2 == 0 or p <= 2 * flags.FLAGS.keys:
+            raise ValueError(
+                f"p must be odd and above {2 * flags.FLAGS.keys} for {flags.FLAGS.keys} keys, got {p}"
+            )
 
 
-def main():
-    jax.config.update("jax_enable_x64", True)
-    moduli = timing.sizes(_P)
+@float64.enabled()
+def main() -> None:
+    moduli = timing.sizes(flags.FLAGS["p"])
     check(moduli)
     report = {
         "device": jax.devices()[0].device_kind,
@@ -147,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

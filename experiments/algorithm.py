@@ -11,10 +11,8 @@ experiments.analyze. At p = 113 about a minute on two CPU cores.
 import dataclasses
 import json
 
-import jax
-from absl import flags
-
 from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.figures.algorithm import algorithm as draw
 from modadd_jax.figures.style import save
@@ -23,12 +21,13 @@ from modadd_jax.storage.workdir import sha256_of_params, write_atomically
 
 SCHEMA_VERSION = 1
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
+
+def define_flags() -> None:
+    loading.define_flags()
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
     loaded = loading.load_params()
     out = loading.out_directory(loaded)
     reading = algorithm.read(loaded.params, loaded.config.model)
@@ -51,4 +50,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -10,40 +10,36 @@ what u(a) + v(b) has of it is read instead, and analysis.json says how much that
 two CPU cores, most of it compilation and drawing.
 """
 
-import json
-
-import jax
 from absl import flags
 
 from experiments import cli, loading
-from modadd_jax import figures
+from modadd_jax import figures, float64
 from modadd_jax.analysis import closed_form, lens
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.bounds import table as bounds
 from modadd_jax.circuit import Nearest, all_logits
 from modadd_jax.report import text as report
-from modadd_jax.storage.workdir import sha256_of_params, write_atomically
+from modadd_jax.storage.records import write_record
+from modadd_jax.storage.workdir import write_atomically
 
-SCHEMA_VERSION = 1
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
-_K = flags.DEFINE_integer("k", None, "Key frequency that Figures 1, 2, 3 and 5 show; default the heaviest.")
-_A_PLUS_B = flags.DEFINE_integer("a_plus_b", 0, "a + b of Figures 1, 2 and 5, in 0..2p-2.")
-_ADDITIVE = flags.DEFINE_bool(
-    "additive", False, "Where the attention is not constant, read the part u(a) + v(b) of the model."
-)
-_C = flags.DEFINE_integer("c", 0, "Class c of Figures 1, 2 and 5, in 0..p-1.")
+def define_flags() -> None:
+    loading.define_flags()
+    flags.DEFINE_integer("k", None, "Key frequency that Figures 1, 2, 3 and 5 show; default the heaviest.")
+    flags.DEFINE_integer("a_plus_b", 0, "a + b of Figures 1, 2 and 5, in 0..2p-2.")
+    flags.DEFINE_bool(
+        "additive", False, "Where the attention is not constant, read the part u(a) + v(b) of the model."
+    )
+    flags.DEFINE_integer("c", 0, "Class c of Figures 1, 2 and 5, in 0..p-1.")
 
 
 def analysis_of(loaded: loading.Loaded, reading: summary.Reading) -> dict:
-    """The content of analysis.json."""
+    """The content of analysis.json, without its header."""
     model = loaded.config.model
     numbers, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
     for frequency, bound in zip(numbers["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     return {
-        "schema_version": SCHEMA_VERSION,
         "model": {
             "p": model.p,
             "d_model": model.d_model,
@@ -52,11 +48,6 @@ def analysis_of(loaded: loading.Loaded, reading: summary.Reading) -> dict:
             "attention_rate": model.attention_rate,
             "attention_scale": model.kappa,
             "eq_token": model.eq_token,
-        },
-        "checkpoint": {
-            "step": loaded.step,
-            "seed": loaded.seed,
-            "params_sha256": sha256_of_params(loaded.params),
         },
         **numbers,
         "logit_bound": proven["logit_bound"],
@@ -86,15 +77,15 @@ bounds too, is about the additive part.
 """
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    loaded = loading.load_circuit(_ADDITIVE.value)
+    loaded = loading.load_circuit(flags.FLAGS.additive)
     p = loaded.config.model.p
-    lens.check_input(p, _A_PLUS_B.value, _C.value)
+    lens.check_input(p, flags.FLAGS.a_plus_b, flags.FLAGS.c)
     out = loading.out_directory(loaded)
     reading = summary.read(loaded.circuit)
-    if _K.value is not None:
-        summary.frequency_of(reading, _K.value)  # raises before anything is written
+    if flags.FLAGS.k is not None:
+        summary.frequency_of(reading, flags.FLAGS.k)  # raises before anything is written
 
     analysis = analysis_of(loaded, reading)
     text = report.analysis_text(analysis)
@@ -102,7 +93,7 @@ def main() -> None:
         shares = analysis["additive_part"]
         rate = loaded.config.model.attention_rate
         text = ADDITIVE.format(rate=rate, pre=shares["pre_share"], logits=shares["logit_share"]) + text
-    write_atomically(out / "analysis.json", json.dumps(analysis, indent=2) + "\n")
+    write_record(out / "analysis.json", "analysis", analysis, loaded.model)
     write_atomically(out / "analysis.md", text + "\n")
     print(text)
     if analysis["frequencies"]:
@@ -110,9 +101,9 @@ def main() -> None:
         figures.draw_all(
             reading,
             out / "figures",
-            k=_K.value,
-            a_plus_b=_A_PLUS_B.value,
-            c=_C.value,
+            k=flags.FLAGS.k,
+            a_plus_b=flags.FLAGS.a_plus_b,
+            c=flags.FLAGS.c,
             w_e=loaded.params["W_E"][:p],
             metrics=metrics or None,
         )
@@ -120,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

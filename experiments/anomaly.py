@@ -14,12 +14,12 @@ are chosen as for experiments.analyze.
 
 import json
 
-import jax
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates import strategies as certificate
 from modadd_jax.analysis.studies import anomaly, backdoor
@@ -30,14 +30,17 @@ from modadd_jax.storage.workdir import write_atomically
 
 SCHEMA_VERSION = 1
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
-_N = flags.DEFINE_integer("n", 20, "Planted models of each kind.", lower_bound=1)
+
+def define_flags() -> None:
+    loading.define_flags()
+    flags.DEFINE_integer("n", 20, "Planted models of each kind.", lower_bound=1)
+    flags.DEFINE_multi_enum("kind", KINDS, KINDS, "How wrong answers are planted; default all.")
+    flags.DEFINE_integer("plant_seed", 0, "Of the pairs that are planted.")
+    flags.DEFINE_float("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.")
+    flags.DEFINE_integer("tune_steps", backdoor.STEPS, "Of fine-tuning.", lower_bound=1)
+
+
 KINDS = [*backdoor.TRIGGERS, *anomaly.EDITS]
-_KINDS = flags.DEFINE_multi_enum("kind", KINDS, KINDS, "How wrong answers are planted; default all.")
-_SEED = flags.DEFINE_integer("plant_seed", 0, "Of the pairs that are planted.")
-_EXCESS = flags.DEFINE_float("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.")
-_STEPS = flags.DEFINE_integer("tune_steps", backdoor.STEPS, "Of fine-tuning.", lower_bound=1)
 
 
 def record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict:
@@ -67,29 +70,29 @@ def record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict:
     }
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
     loaded = loading.load_circuit()
     out = loading.out_directory(loaded)
-    rng = np.random.default_rng(_SEED.value)
+    rng = np.random.default_rng(flags.FLAGS.plant_seed)
     hints = margins.hints_of(loaded.circuit)
 
     def plant(kind: str) -> anomaly.Plant:
         if kind in backdoor.TRIGGERS:
-            return backdoor.plant(loaded.params, loaded.config, kind, rng, _STEPS.value)
-        return anomaly.plant(loaded.circuit, kind, rng, _EXCESS.value)
+            return backdoor.plant(loaded.params, loaded.config, kind, rng, flags.FLAGS.tune_steps)
+        return anomaly.plant(loaded.circuit, kind, rng, flags.FLAGS.excess)
 
     kinds = {
         kind: [
             record_of(plant(kind), hints)
-            for _ in tqdm(range(_N.value), desc=kind, unit="model", disable=None)
+            for _ in tqdm(range(flags.FLAGS.n), desc=kind, unit="model", disable=None)
         ]
-        for kind in _KINDS.value
+        for kind in flags.FLAGS.kind
     }
     record = {
         "schema_version": SCHEMA_VERSION,
         "checkpoint": {"step": loaded.step, "seed": loaded.seed},
-        "excess": _EXCESS.value,
+        "excess": flags.FLAGS.excess,
         "kinds": kinds,
     }
     text = anomaly_text(record)
@@ -101,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -15,11 +15,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 
 from experiments import cli
+from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
@@ -41,12 +41,12 @@ QUICK = {
     "checkpoint_every": 1_500,
 }
 
-cli.define_config_flags()
-flags.adopt_module_key_flags(cli)  # so that --help lists them
-flags.FLAGS.set_default("preset", "quick")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
-_RATES = flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
-_QUICK = flags.DEFINE_bool("quick", False, f"Start from a small model and a short run: {QUICK}.")
+
+def define_flags() -> None:
+    cli.define_config_flags("quick")
+    flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
+    flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
+    flags.DEFINE_bool("quick", False, f"Start from a small model and a short run: {QUICK}.")
 
 
 def configs() -> dict[str, Config]:
@@ -55,14 +55,14 @@ def configs() -> dict[str, Config]:
         if flags.FLAGS[name].value is not None:
             raise ValueError(f"--{name} is set by this command itself: choose attention rates with --rates")
     try:
-        rates = sorted({float(rate) for rate in _RATES.value})
+        rates = sorted({float(rate) for rate in flags.FLAGS.rates})
     except ValueError as error:
         raise ValueError(
-            f"rates must be numbers separated by commas, got {','.join(_RATES.value)}"
+            f"rates must be numbers separated by commas, got {','.join(flags.FLAGS.rates)}"
         ) from error
     if not rates:
         raise ValueError("rates must name at least one attention rate, got none")
-    start = QUICK if _QUICK.value else {"num_seeds": 3}
+    start = QUICK if flags.FLAGS.quick else {"num_seeds": 3}
     start = {name: value for name, value in start.items() if flags.FLAGS[name].value is None}
     base = cli.config_from_flags().replace(forward="plain", **start)
     return {f"r{rate:.12g}": base.replace(attention_rate=rate) for rate in rates}
@@ -92,7 +92,7 @@ def measure(workdir: Workdir) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    runs, root = configs(), Path(_WORKDIR.value)
+    runs, root = configs(), Path(flags.FLAGS.workdir)
     check_places(root, runs)
     for name, config in runs.items():
         if (root / name).exists() and training.is_complete(Workdir.open(root / name)):
@@ -101,8 +101,8 @@ def main() -> None:
             print(f"attention rate {config.model.attention_rate:g}")
             training.run(config, root / name)
 
-    jax.config.update("jax_enable_x64", True)  # after training, which is in float32
-    models = [row for name in runs for row in measure(Workdir.open(root / name))]
+    with float64.enabled():  # after training, which is in float32
+        models = [row for name in runs for row in measure(Workdir.open(root / name))]
     thresholds = models[0]["thresholds"]
     for row in models:
         del row["thresholds"]
@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

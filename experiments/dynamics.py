@@ -18,7 +18,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis import neurons as reading
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.studies.dynamics import Snapshot, snapshot
@@ -30,8 +30,10 @@ from modadd_jax.training import step as train
 
 SCHEMA_VERSION = 1
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
 
 
 def rows_at_the_end(workdir: Workdir) -> list[int]:
@@ -85,11 +87,11 @@ def record(step: int, taken: Snapshot) -> dict:
     )
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train wrote")
-    workdir = Workdir.open(_WORKDIR.value)
+    workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
     if config.imported:
@@ -97,7 +99,7 @@ def main() -> None:
     steps = workdir.steps()
     if len(steps) < 2:
         raise ValueError(f"{workdir.path} holds {len(steps)} checkpoints: dynamics needs at least 2")
-    out = loading.made(Path(_OUT.value or workdir.path))
+    out = loading.made(Path(flags.FLAGS.out or workdir.path))
 
     at_the_end = rows_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in at_the_end]
@@ -123,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

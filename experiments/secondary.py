@@ -9,10 +9,8 @@ cores, most of it compilation and drawing.
 
 import json
 
-import jax
-from absl import flags
-
 from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.studies import secondary
 from modadd_jax.figures import secondary as figures
@@ -22,12 +20,13 @@ from modadd_jax.storage.workdir import write_atomically
 
 SCHEMA_VERSION = 1
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
+
+def define_flags() -> None:
+    loading.define_flags()
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
     loaded = loading.load_circuit()
     out = loading.out_directory(loaded)
     reading = summary.read(loaded.circuit)
@@ -47,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

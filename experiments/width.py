@@ -22,7 +22,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis.population import seed_statistics as population
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
 from modadd_jax.analysis.studies import width
@@ -39,22 +39,22 @@ from modadd_jax.training import step as train
 SCHEMA_VERSION = 1
 EXAMPLES = 4  # rules drawn as rectangles
 
-_WORKDIRS = flags.DEFINE_list(
-    "workdirs",
-    None,
-    "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
-)
-_D_MLP = flags.DEFINE_list(
-    "d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs."
-)
-_P = flags.DEFINE_integer("p", 59, "Modulus of the models to train.")
-_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 4, "Seeds to train at each width.")
-_NUM_STEPS = flags.DEFINE_integer("num_steps", 5_000, "Steps to train.")
-_CONSTRUCTED = flags.DEFINE_bool("constructed", False, "Constructed rules alone: train nothing.")
-_SIZES = flags.DEFINE_list("sizes", [str(2**j) for j in range(3, 13)], "Nodes of the constructed rules.")
-_DRAWS = flags.DEFINE_integer("draws", 200, "Draws of a constructed rule at each size.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random rules.")
-_OUT = flags.DEFINE_string("out", "runs/width", "Where to write.")
+
+def define_flags() -> None:
+    flags.DEFINE_list(
+        "workdirs",
+        None,
+        "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
+    )
+    flags.DEFINE_list("d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs.")
+    flags.DEFINE_integer("p", 59, "Modulus of the models to train.")
+    flags.DEFINE_integer("num_seeds", 4, "Seeds to train at each width.")
+    flags.DEFINE_integer("num_steps", 5_000, "Steps to train.")
+    flags.DEFINE_bool("constructed", False, "Constructed rules alone: train nothing.")
+    flags.DEFINE_list("sizes", [str(2**j) for j in range(3, 13)], "Nodes of the constructed rules.")
+    flags.DEFINE_integer("draws", 200, "Draws of a constructed rule at each size.")
+    flags.DEFINE_integer("seed", 0, "Of the random rules.")
+    flags.DEFINE_string("out", "runs/width", "Where to write.")
 
 
 class Trained(NamedTuple):
@@ -175,11 +175,11 @@ def _numbers(flag: flags.FlagHolder, least: int) -> list[int]:
 
 def workdirs(out: Path) -> list[Workdir]:
     """Those of --workdirs (of a sweep the cells trained to their end), or models of --d_mlp, trained here."""
-    if _CONSTRUCTED.value:
+    if flags.FLAGS.constructed:
         return []
-    if _WORKDIRS.value:
+    if flags.FLAGS.workdirs:
         found = []
-        for path in map(Path, _WORKDIRS.value):
+        for path in map(Path, flags.FLAGS.workdirs):
             if is_sweep(path):
                 finished, others = finished_cells(path, read_sweep(path))
                 if not finished:
@@ -191,26 +191,29 @@ def workdirs(out: Path) -> list[Workdir]:
             circuit.check_separable(workdir.config.model)
         return found
     base = preset("quick").replace(
-        p=_P.value, num_seeds=_NUM_SEEDS.value, num_steps=_NUM_STEPS.value, checkpoint_every=_NUM_STEPS.value
+        p=flags.FLAGS.p,
+        num_seeds=flags.FLAGS.num_seeds,
+        num_steps=flags.FLAGS.num_steps,
+        checkpoint_every=flags.FLAGS.num_steps,
     )
     configs = [
-        base.replace(d_mlp=d_mlp) for d_mlp in _numbers(_D_MLP, 1)
+        base.replace(d_mlp=d_mlp) for d_mlp in _numbers(flags.FLAGS["d_mlp"], 1)
     ]  # all checked before any is trained
     return [training.run(config, out / "trained" / f"d_mlp={config.model.d_mlp}") for config in configs]
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    if _DRAWS.value < 1:
-        raise ValueError(f"draws must be at least 1, got {_DRAWS.value}")
-    sizes = _numbers(_SIZES, 2)
-    out = loading.made(Path(_OUT.value))
+    if flags.FLAGS.draws < 1:
+        raise ValueError(f"draws must be at least 1, got {flags.FLAGS.draws}")
+    sizes = _numbers(flags.FLAGS["sizes"], 2)
+    out = loading.made(Path(flags.FLAGS.out))
     runs = workdirs(out)
-    key_rules, key_runs, key_examples = jax.random.split(jax.random.key(_SEED.value), 3)
+    key_rules, key_runs, key_examples = jax.random.split(jax.random.key(flags.FLAGS.seed), 3)
     found = []
     for index, workdir in enumerate(tqdm(runs, unit="run", disable=None)):
         found += trained_rules(workdir, jax.random.fold_in(key_runs, index))
-    constructed = constructed_errors(key_rules, sizes, _DRAWS.value)
+    constructed = constructed_errors(key_rules, sizes, flags.FLAGS.draws)
     trained = [x.record for x in found]
     report = {"schema_version": SCHEMA_VERSION, "constructed": constructed, "trained": trained}
     report |= {"fits": fits(constructed, trained)}
@@ -223,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

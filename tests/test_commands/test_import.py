@@ -100,7 +100,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
         f"{zhong}shape.npz": "pos_embed.W_pos has shape (2, 5), which does not fit",
         f"{zhong}code.pt": "code.pt cannot be read",
         f"{zhong}none.npz": "none.npz does not exist",
-        f"--source=zhong --workdir={out} --weights={files}/good.pt": "--config is needed with --source zhong",
+        f"--source=zhong --workdir={out} --weights={files}/good.pt": "config is needed with source zhong",
         f"--source=mine --workdir={out} --weights={files}/good.pt": "source must be one of zhong, ",
         f"--source=zhong --workdir={out}": "--weights is needed",
         f"--source=transformer_lens --workdir={out} --weights={files}/good.pt": "W_O must have 3 axes",

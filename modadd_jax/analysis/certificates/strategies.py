@@ -241,6 +241,27 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     fold_slack = float(program_error.fold_error(exact, circuit, model))
     program_slack = float(program_error.program_error(exact, model, config.train.precision))
     name, hints, proof = prove(circuit, strategy, fold_slack + program_slack)
+    record = _record(circuit, name, hints, proof, fold_slack)
+    record["config"] = config.to_dict()
+    record["float32"] = {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)}
+    record["slack"]["program"] = program_slack
+    counts = record["operation_counts"]
+    counts["fold"] = operations.count(partial(fold, config=model), exact)._asdict()
+    p, m = circuit.u.shape
+    counts["brute_force_symmetric_half"] = p**2 * (p + 1) // 2 * m if model.is_symmetric else None
+    return record
+
+
+def certify_circuit(circuit: Circuit, strategy: str = "auto") -> dict[str, Any]:
+    """`certify` of a circuit whose numbers are exact: nothing was folded, and there is no float32 program.
+
+    Raises ValueError as `prove` does.
+    """
+    return _record(circuit, *prove(circuit, strategy), fold_slack=0.0)
+
+
+def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack: float) -> dict[str, Any]:
+    """What a certificate says of the circuit; None for all that is about parameters and their program."""
     p, m = circuit.u.shape
     counted = Operations()
     for step in proof.operations.values():
@@ -248,22 +269,22 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     real = statement(proof, fold_slack)
     brute_force = p**3 * m
     return {
-        "config": config.to_dict(),
+        "config": None,
         "strategy": name,
         "proven_accuracy": real["proven_accuracy"],
         "operations": counted.total,
         "brute_force_operations": brute_force,
         "operations_share": counted.total / brute_force,
         "real": real,
-        "float32": {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)},
-        "slack": {"rounding": proof.slack, "fold": fold_slack, "program": program_slack},
+        "float32": None,
+        "slack": {"rounding": proof.slack, "fold": fold_slack, "program": None},
         "stages": {str(s): float((proof.stage == s).mean()) for s in range(1, proof.stage.max() + 1)},
         "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
         "constants": proof.constants,
         "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
         "operation_counts": {
             "steps": {step: count._asdict() for step, count in proof.operations.items()},
-            "fold": operations.count(partial(fold, config=model), exact)._asdict(),
-            "brute_force_symmetric_half": p**2 * (p + 1) // 2 * m if model.is_symmetric else None,
+            "fold": None,
+            "brute_force_symmetric_half": None,
         },
     }
