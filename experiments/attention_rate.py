@@ -11,7 +11,6 @@ attention_rate.md and figures/attention_rate.png and .svg into the workdir: the 
 experiments.algorithm for every model, against the rate.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,12 @@ from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
-from modadd_jax.figures.style import save
-from modadd_jax.report.clock_or_pizza import attention_rate_text
-from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
+from modadd_jax.report.algorithm import rates_document
+from modadd_jax.report.study import write_document
+from modadd_jax.storage.workdir import CONFIG_FILE, Workdir
 from modadd_jax.training import loop as training
 from modadd_jax.training import step as train
 
-SCHEMA_VERSION = 1
 QUICK = {
     "p": 59,
     "d_model": 64,
@@ -108,14 +106,10 @@ def main() -> None:
         del row["thresholds"]
     base = next(iter(runs.values())).to_dict()
     del base["model"]["attention_rate"]
-    record = {"schema_version": SCHEMA_VERSION, "config": base, "thresholds": thresholds, "models": models}
-    text = attention_rate_text(record)
-    write_atomically(root / "attention_rate.json", json.dumps(record, indent=2) + "\n")
-    write_atomically(root / "attention_rate.md", text + "\n")
-    save(draw(models), root / "figures", "attention_rate")
-    print(
-        f"\n{text}\n\nwrote {root / 'attention_rate.json'}, {root / 'attention_rate.md'}, {root / 'figures'}"
-    )
+    record = {"config": base, "thresholds": thresholds, "models": models}
+    drawn = {"attention_rate": draw(models)}
+    print(write_document("attention_rate", record, rates_document, root, figures=drawn)[1])
+    print(f"\nwrote {root / 'attention_rate.json'}, {root / 'attention_rate.md'}, {root / 'figures'}")
 
 
 if __name__ == "__main__":

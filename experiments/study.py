@@ -29,7 +29,7 @@ def _define(option: Option) -> None:
 
 
 def _any_seed(run: Run) -> int:
-    """The first seed that reached the last step, for a study of all. Raises ValueError where there is none."""
+    """The first seed that reached the step, for a study of all. Raises ValueError where there is none."""
     step, state = run.workdir.restore(state_like(run.config), flags.FLAGS.step)
     alive = np.flatnonzero(seeds_alive_at(run.config, state, step))
     if not alive.size:
@@ -46,9 +46,11 @@ def _run(study: Study) -> None:
     reason = study.needs(subject)
     if reason is not None:  # before a directory is made
         raise ValueError(reason)
-    out = loading.out_directory(loaded)
+    out = loading.out_directory(loaded, is_of_run=study.is_of_run)
     print(run_and_write(study, subject, out, **options))
-    print(f"\nwrote {out / study.file}, {out / study.name}.md" + f", {out / 'figures'}" * bool(study.drawings))
+    print(
+        f"\nwrote {out / study.file}, {out / study.name}.md" + f", {out / 'figures'}" * bool(study.drawings)
+    )
 
 
 def command(name: str) -> tuple[Callable[[], None], Callable[[], None]]:

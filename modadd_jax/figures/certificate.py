@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from modadd_jax.figures import style
 from modadd_jax.analysis.studies.frontier import frontier as frontier_of
+from modadd_jax.figures import style
 
 # Colour and marker of every point of the frontier.
 LOOKS = {

@@ -21,7 +21,7 @@ def isolation(record: Mapping[str, Any]) -> Table:
         for side in ("embedding", "readout")
         for edit in ("alone", "without")
     ]
-    caption = "Accuracy where the embedding or the readout keeps one frequency only (alone), or all but it (without)."
+    caption = "Accuracy where the embedding or the readout keeps one frequency only, or all but one."
     return cited("isolation", caption, "algorithm.json", record, ("k",), columns, key_rows(record))
 
 

@@ -86,7 +86,11 @@ def moments_table(record: Mapping[str, Any]) -> Table:
     columns = (
         Column("neurons", "d", "{}.n_neurons"),
         Column("Lipschitz / sweep", ".1f", "{}.lipschitz_over_sweep"),
-        Column("largest moment of the error", "j = {:d}, {:.0%}", tuple(f"{{}}.moment_facts.{x}" for x in ("dominant", "dominant_share"))),
+        Column(
+            "largest moment of the error",
+            "j = {:d}, {:.0%}",
+            tuple(f"{{}}.moment_facts.{x}" for x in ("dominant", "dominant_share")),
+        ),
         *(Column(f"degree{x.replace('_', ', ')}", "d", f"{{}}.moment_facts.degree{x}") for x in degrees),
     )
     rows = [((str(f["k"]),), f"frequencies[{i}]") for i, f in enumerate(record["frequencies"])]

@@ -1,4 +1,4 @@
-"""The studies `certificate`, a proof of accuracy for less than brute force, and `check`, which proves it again."""
+"""The study `certificate`, a proof of accuracy, and `check`, which proves it again."""
 
 from collections.abc import Mapping
 from typing import Any

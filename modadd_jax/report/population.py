@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
-from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.figures import population as figures
 from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
@@ -113,6 +112,8 @@ def document(summary: Mapping[str, Any]) -> list[str | Table]:
 
 
 def run(subject: Subject) -> Outcome:
+    from modadd_jax.analysis.population.summaries import summarize_seeds
+
     config = subject.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
     alive = seeds_alive_at(config, state, step)
@@ -190,7 +191,9 @@ def _line_texts(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def deciders_table(name: str, caption: str, records: Sequence[Mapping[str, Any]], known: Sequence[Any]) -> Table:
+def deciders_table(
+    name: str, caption: str, records: Sequence[Mapping[str, Any]], known: Sequence[Any]
+) -> Table:
     """Which numbers tell clean from muddy; `known`: statistics, whose labels are printed."""
     labels = {statistic.name: statistic.label for statistic in known}
     has_early = any(r.get("early_auc") is not None for r in records)

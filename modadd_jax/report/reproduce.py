@@ -139,7 +139,7 @@ def _study(study: Study, subject: Subject, out: Path, records: _Records, place: 
 
 
 def reproduce(subject: Subject, out: Path, studies: Sequence[Study] = STUDIES) -> list[str]:
-    """Does every study of the subject that is not done yet, then writes tables/, report.html and results.json.
+    """Does every study that is not done yet, then writes tables/, report.html and results.json.
 
     Args:
       out: an existing directory; reproduce.json in it says what became of each stage.

@@ -49,7 +49,9 @@ def steps_table(record: Mapping[str, Any]) -> Table:
         Column("without", ".3f", "{}.flatness.without_secondary"),
         Column("predicted without", ".3f", "{}.flatness.predicted_without_secondary"),
     )
-    caption = "The closed form step by step: shares of the logit variance at each key frequency, and flatness."
+    caption = (
+        "The closed form step by step: shares of the logit variance at each key frequency, and flatness."
+    )
     return _table("secondary_steps", caption, record, columns)
 
 
@@ -82,8 +84,8 @@ def gamma_table(record: Mapping[str, Any]) -> Table:
         Column("where silent", ".1%", "{}.right_logit_share.at_silent"),
     )
     caption = (
-        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that does the "
-        "same, and the profile's coefficient of variation with and without the neurons' secondary component."
+        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that does "
+        "the same, and the profile's coefficient of variation with and without the neurons' secondary component."
     )
     return _table("secondary", caption, record, columns)
 
@@ -136,7 +138,7 @@ def _drawing(caption: str, draw: Callable[[Any], Figure]) -> Drawing:
 
 STUDY = Study(
     name="secondary",
-    question="Why does a trained pizza look like a clock, and what happens without its secondary frequencies?",
+    question="Why does a trained pizza look like a clock, and what without its secondary frequencies?",
     command="secondary",
     run=run,
     needs=needs_circuit,

@@ -135,7 +135,9 @@ class Study(NamedTuple):
     command: str  # the module of experiments that asks it
     run: Callable[..., Outcome]  # of a Subject and, as keywords, the options
     needs: Callable[[Subject], str | None] = _always  # why such a subject has no answer; None where it has
-    document: Callable[[Mapping[str, Any]], Sequence[str | Table]] = lambda record: ()  # what is said, in order
+    document: Callable[[Mapping[str, Any]], Sequence[str | Table]] = (
+        lambda record: ()
+    )  # what is said, in order
     drawings: Mapping[str, Drawing] = {}
     sections: tuple[Section, ...] = ()
     options: tuple[Option, ...] = ()
@@ -178,11 +180,23 @@ def write_document(
     parts: Callable[[Mapping[str, Any]], Sequence[str | Table]],
     out: Path,
     about: Model | Mapping[str, Any] | None = None,
+    figures: Mapping[str, Figure | None] = {},
 ) -> tuple[dict[str, Any], str]:
-    """Writes name.json and name.md into an existing directory. Returns the record with its header, and the text."""
+    """Writes name.json, name.md and the figures that are not None.
+
+    Args:
+      parts: of the record with its header, what name.md says.
+      out: an existing directory.
+      about: as of `records.write_record`.
+    Returns:
+      The record with its header, and the text of name.md.
+    """
     record = write_record(out / f"{name}.json", name, record, about)
     text = document_text(parts(record))
     write_atomically(out / f"{name}.md", text + "\n")
+    for own, figure in figures.items():
+        if figure is not None:
+            save(figure, out / "figures", own)
     return record, text
 
 
@@ -206,9 +220,7 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
         return ""
     drawn = {name: drawing.draw(subject, outcome) for name, drawing in study.drawings.items()}
     about = subject.model if outcome.about is None else outcome.about
-    subject.records[study.file], text = write_document(
-        study.name, outcome.record, study.document, out, about
-    )
+    subject.records[study.file], text = write_document(study.name, outcome.record, study.document, out, about)
     for name, figure in drawn.items():
         if figure is not None:
             save(figure, out / "figures", name)

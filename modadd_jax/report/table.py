@@ -154,7 +154,10 @@ def listed(
 
 def grid(table: Table) -> list[list[str]]:
     """Headings and cells as text."""
-    return [[column.head for column in table.columns], *([cell_text(cell) for cell in row] for row in table.rows)]
+    return [
+        [column.head for column in table.columns],
+        *([cell_text(cell) for cell in row] for row in table.rows),
+    ]
 
 
 def markdown(table: Table) -> str:

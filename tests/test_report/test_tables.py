@@ -5,9 +5,9 @@ import io
 import re
 
 import pytest
+from modadd_jax.report.tables import Column, Row, Table
 
 from modadd_jax.report import tables
-from modadd_jax.report.tables import Column, Row, Table
 
 RESULTS = {
     "x.json": {

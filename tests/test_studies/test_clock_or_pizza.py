@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from modadd_jax.report.clock_or_pizza import algorithm_text, attention_rate_text
 
 from modadd_jax import model
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.figures import algorithm as figures
-from modadd_jax.report.clock_or_pizza import algorithm_text, attention_rate_text
 from tests.commands import TINY, command, snapshot
 
 # Sums of some hundred float64 products of order one.

@@ -7,8 +7,8 @@ A section's template is jinja2 with undefined names as errors. In it are
     n(path, form, file)         a number of a record, by default the section's own: `table.lookup`
     table(name), figure(name)   of a study, by the name in its entry
 
-`n`, `table` and `figure` raise KeyError for what no record or study has, so that what may be missing is left out by
-an explicit if. A figure that was not drawn, and a table without a row, is nothing. What no template places
+They raise KeyError for what no record or study has, so that what may be missing is left out by an explicit
+if. A figure that was not drawn, and a table without a row, is nothing. What no template places
 comes at the end of its study's sections.
 """
 
@@ -44,9 +44,9 @@ LEAD = (
     "What is measured, and what is proven."
 )
 PROVENANCE = (
-    "Weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json lists every number of the text "
-    "and the tables with its file and function; what the sliders and the table of neurons show is computed in "
-    "this page from the model. Method: docs/theory.md. After Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
+    "Weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json lists every number of the "
+    "text and the tables with its file and function; what the sliders and the table of neurons show is computed "
+    "in this page from the model. Method: docs/theory.md. After Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
 )
 
 
@@ -155,7 +155,9 @@ class Made(NamedTuple):
 class _Page:
     """Renders sections, and remembers what they print."""
 
-    def __init__(self, results: Results, figures: Mapping[str, str], stages: Stages, studies: Sequence[Study]):
+    def __init__(
+        self, results: Results, figures: Mapping[str, str], stages: Stages, studies: Sequence[Study]
+    ):
         self.results, self.figures, self.stages, self.studies = results, figures, stages, studies
         self.drawings = {name: d for study in studies for name, d in study.drawings.items()}
         self.tables = {
@@ -206,14 +208,18 @@ class _Page:
         def cite(path: str, form: str = "", file: str = study.file) -> Markup:
             return Markup(self.cite(file, path, form))
 
-        text = _engine().from_string(source(section)).render(
-            record=self.results[study.file],
-            results=self.results,
-            stages=self.stages,
-            verdict=verdict(self.results) if study.file == "analysis.json" else None,
-            n=cite,
-            table=self.table,
-            figure=self.figure,
+        text = (
+            _engine()
+            .from_string(source(section))
+            .render(
+                record=self.results[study.file],
+                results=self.results,
+                stages=self.stages,
+                verdict=verdict(self.results) if study.file == "analysis.json" else None,
+                n=cite,
+                table=self.table,
+                figure=self.figure,
+            )
         )
         if section is ([own for own in study.sections if not own.is_last] or study.sections)[-1]:
             text += self.rest(study)
@@ -246,15 +252,19 @@ def page(
     made = [writer.section(*place) for place in places]
     about = {"step": None, "seed": None, "params_sha256": None}
     about |= results.get("analysis.json", {}).get("checkpoint", {})
-    text = _engine().get_template("page.html").render(
-        title=f"How a network adds modulo {results['config.json']['model']['p']}",
-        lead=LEAD,
-        sections=made,
-        provenance=PROVENANCE.format(**about),
-        style=Markup(_file("page.css")),
-        # A page's script ends at the first "</", wherever it stands.
-        data=Markup(json.dumps(data.interactive(reading)).replace("</", "<\\/")),
-        plotly=Markup(_plotly()),
-        script=Markup(_file("page.js")),
+    text = (
+        _engine()
+        .get_template("page.html")
+        .render(
+            title=f"How a network adds modulo {results['config.json']['model']['p']}",
+            lead=LEAD,
+            sections=made,
+            provenance=PROVENANCE.format(**about),
+            style=Markup(_file("page.css")),
+            # A page's script ends at the first "</", wherever it stands.
+            data=Markup(json.dumps(data.interactive(reading)).replace("</", "<\\/")),
+            plotly=Markup(_plotly()),
+            script=Markup(_file("page.js")),
+        )
     )
     return text, writer.cited
