@@ -23,7 +23,7 @@ from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
 from modadd_jax.report.algorithm import rates_document
-from modadd_jax.report.study import write_document
+from modadd_jax.report.study import save_all, write_document
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir
 from modadd_jax.training import loop as training
 from modadd_jax.training import step as train
@@ -108,7 +108,8 @@ def main() -> None:
     del base["model"]["attention_rate"]
     record = {"config": base, "thresholds": thresholds, "models": models}
     drawn = {"attention_rate": draw(models)}
-    print(write_document("attention_rate", record, rates_document, root, figures=drawn)[1])
+    print(write_document("attention_rate", record, rates_document, root)[1])
+    save_all(drawn, root)
     print(f"\nwrote {root / 'attention_rate.json'}, {root / 'attention_rate.md'}, {root / 'figures'}")
 
 

@@ -22,7 +22,7 @@ from modadd_jax.analysis.studies.frontier import model_of
 from modadd_jax.circuit import check_separable
 from modadd_jax.figures import certificate as figures
 from modadd_jax.report.frontier import document
-from modadd_jax.report.study import read_benchmark, write_document
+from modadd_jax.report.study import read_benchmark, save_all, write_document
 from modadd_jax.storage.load import Model, open_run
 
 
@@ -63,7 +63,8 @@ def main() -> None:
     drawn = {"frontier": figures.frontier(curves)}
     if cost is not None:
         drawn["certificate_scaling"] = figures.scaling(cost)
-    print(write_document("frontier", {"models": curves}, document, out, figures=drawn)[1])
+    print(write_document("frontier", {"models": curves}, document, out)[1])
+    save_all(drawn, out)
     print(f"\nwrote {out / 'frontier.json'}, {out / 'frontier.md'}, {out / 'figures'}")
 
 

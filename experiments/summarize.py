@@ -34,7 +34,8 @@ from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.figures.style import save
 from modadd_jax.model import param_shapes
-from modadd_jax.report.population import map_text, summary_text
+from modadd_jax.report.population import document, map_document
+from modadd_jax.report.study import document_text
 from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
 from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
 from modadd_jax.training import loop as training
@@ -129,7 +130,7 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
     summary = head | {"counts": cells.counts(rows), "distributions": cells.distributions(rows), "seeds": rows}
     loading.made(out)
     write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
-    write_atomically(out / "summary.md", summary_text(summary) + "\n")
+    write_atomically(out / "summary.md", document_text(document(summary)) + "\n")
     return summary
 
 
@@ -147,7 +148,7 @@ def summarize_run(workdir: Workdir, out: Path | None) -> None:
     with _progress(workdir.config.train.num_seeds) as bar:
         summary = summary_of(workdir, _STEP.value, out, bar, keep=False)
     seconds = time.perf_counter() - start
-    print(summary_text(summary))
+    print(document_text(document(summary)))
     drawn = figures.of_run(summary)
     for name, figure in drawn.items():
         save(figure, out / "figures", name)
@@ -201,7 +202,7 @@ def summarize_sweep(path: Path, out: Path) -> None:
             found.append(cells.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
     record = {"schema_version": SCHEMA_VERSION, "unfinished": unfinished} | cells.map_of(found, sweep.fields)
-    text = map_text(record, found)
+    text = document_text(map_document(record, found))
     write_atomically(loading.made(out) / SUMMARY_FILE, json.dumps(record, indent=1) + "\n")
     write_atomically(out / "summary.md", text + "\n")
     print(text)

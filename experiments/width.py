@@ -22,7 +22,7 @@ from modadd_jax import circuit, float64
 from modadd_jax.analysis.studies import width
 from modadd_jax.config import preset
 from modadd_jax.figures.width import width as draw
-from modadd_jax.report.study import write_document
+from modadd_jax.report.study import save_all, write_document
 from modadd_jax.report.width import document
 from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
@@ -118,7 +118,8 @@ def main() -> None:
     trained = [x.record for x in found]
     record = {"constructed": constructed, "trained": trained, "fits": width.fits(constructed, trained)}
     drawn = {"width": draw(record, width.examples(found, key_examples))}
-    print(write_document("width", record, document, out, figures=drawn)[1])
+    print(write_document("width", record, document, out)[1])
+    save_all(drawn, out)
     print(f"\nwrote {out / 'width.json'}, {out / 'width.md'}, {out / 'figures'}")
 
 

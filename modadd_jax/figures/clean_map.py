@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from modadd_jax.analysis.population.sweep_map import Cell
+from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
+from modadd_jax.analysis.population.sweep_map import Cell, settings_text, value_text
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
 from modadd_jax.figures import style
 from modadd_jax.figures.population import (
@@ -25,7 +26,6 @@ from modadd_jax.figures.population import (
     log_axis,
     spots,
 )
-from modadd_jax.report.population import KEY_WORDS, WORDS, settings_text, value_text
 
 MOST_LINES = 6  # of one panel, with a colour each; further ones are thin and grey
 SPREADS = (  # beside the shares: what a clean seed must keep below a limit
@@ -204,8 +204,14 @@ def deciders(record: Mapping[str, Any]) -> Figure:
     sizes = [max(1, sum(r["auc"] is not None for r in found)) for found in tables]
     fig = Figure(figsize=(style.DOUBLE, 1.6 + 0.17 * sum(sizes)))
     axes = fig.subplots(2, 1, height_ratios=sizes, sharex=True)
+    labels = [{x.name: x.label for x in known} for known in (STATISTICS, KEY_STATISTICS)]
     for ax, found, words, letter, title in zip(
-        axes, tables, (WORDS, KEY_WORDS), "ab", ("seeds", "key frequencies"), strict=True
+        axes,
+        tables,
+        labels,
+        "ab",
+        ("seeds", "key frequencies"),
+        strict=True,
     ):
         _draw_deciders(ax, found, words)
         style.panel(ax, letter, title)

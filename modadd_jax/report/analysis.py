@@ -137,7 +137,7 @@ def _drawing(caption: str, draw) -> Drawing:
 
 def _training(subject: Subject, *_: Any) -> Figure | None:
     rows = [] if subject.workdir is None else subject.workdir.read_metrics()
-    own = [row for row in rows if row["seed"] == subject.seed]
+    own = [row for row in rows if row["seed"] == subject.model.seed]
     return figures.training_curves(own) if own else None
 
 

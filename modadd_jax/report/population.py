@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
+from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.figures import population as figures
 from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
@@ -112,8 +113,6 @@ def document(summary: Mapping[str, Any]) -> list[str | Table]:
 
 
 def run(subject: Subject) -> Outcome:
-    from modadd_jax.analysis.population.summaries import summarize_seeds
-
     config = subject.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
     alive = seeds_alive_at(config, state, step)

@@ -84,8 +84,9 @@ def gamma_table(record: Mapping[str, Any]) -> Table:
         Column("where silent", ".1%", "{}.right_logit_share.at_silent"),
     )
     caption = (
-        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that does "
-        "the same, and the profile's coefficient of variation with and without the neurons' secondary component."
+        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that "
+        "does the same, and the profile's coefficient of variation with and without "
+        "the neurons' secondary component."
     )
     return _table("secondary", caption, record, columns)
 

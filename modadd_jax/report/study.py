@@ -180,9 +180,8 @@ def write_document(
     parts: Callable[[Mapping[str, Any]], Sequence[str | Table]],
     out: Path,
     about: Model | Mapping[str, Any] | None = None,
-    figures: Mapping[str, Figure | None] = {},
 ) -> tuple[dict[str, Any], str]:
-    """Writes name.json, name.md and the figures that are not None.
+    """Writes name.json and name.md.
 
     Args:
       parts: of the record with its header, what name.md says.
@@ -194,10 +193,14 @@ def write_document(
     record = write_record(out / f"{name}.json", name, record, about)
     text = document_text(parts(record))
     write_atomically(out / f"{name}.md", text + "\n")
-    for own, figure in figures.items():
-        if figure is not None:
-            save(figure, out / "figures", own)
     return record, text
+
+
+def save_all(figures: Mapping[str, Figure | None], out: Path) -> None:
+    """Writes the figures that are not None into out/figures."""
+    for name, figure in figures.items():
+        if figure is not None:
+            save(figure, out / "figures", name)
 
 
 def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> str:
@@ -218,12 +221,11 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
     outcome = study.run(subject, **options)._replace(options=options)
     if outcome.record is None:
         return ""
-    drawn = {name: drawing.draw(subject, outcome) for name, drawing in study.drawings.items()}
     about = subject.model if outcome.about is None else outcome.about
-    subject.records[study.file], text = write_document(study.name, outcome.record, study.document, out, about)
-    for name, figure in drawn.items():
-        if figure is not None:
-            save(figure, out / "figures", name)
+    record, text = write_document(study.name, outcome.record, study.document, out, about)
+    outcome = outcome._replace(record=record)
+    save_all({name: drawing.draw(subject, outcome) for name, drawing in study.drawings.items()}, out)
+    subject.records[study.file] = record
     return text
 
 

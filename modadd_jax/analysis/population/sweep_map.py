@@ -86,6 +86,16 @@ def distributions(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
+def value_text(value: Any) -> str:
+    """A value of a setting."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Settings with their values."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
+
+
 def lines(values: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Line]:
     """Every line of at least two cells, field after field; lines through the base come first.
 

@@ -45,8 +45,9 @@ LEAD = (
 )
 PROVENANCE = (
     "Weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json lists every number of the "
-    "text and the tables with its file and function; what the sliders and the table of neurons show is computed "
-    "in this page from the model. Method: docs/theory.md. After Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
+    "text and the tables with its file and function; what the sliders and the table of neurons show is "
+    "computed in this page from the model. Method: docs/theory.md. "
+    "After Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
 )
 
 
