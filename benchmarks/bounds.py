@@ -28,6 +28,7 @@ from modadd_jax import float64
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.bounds import logits as logit_bound
 from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
@@ -82,7 +83,7 @@ def all_bounds(circuit, k):
 def true_value(circuit, k):
     """Largest |class-centred logits - closed form|, by brute force."""
     table = jax.vmap(closed_form.logit_table)(k, _contributions(circuit, k)).sum(axis=0)
-    return jnp.abs(closed_form.aligned(all_logits(circuit)) - table[:, None, :]).max()
+    return jnp.abs(to_difference_coordinates(all_logits(circuit)) - table[:, None, :]).max()
 
 
 def timed(call, *inputs) -> tuple[float, float, object]:

@@ -12,6 +12,7 @@ import dataclasses
 import importlib.util
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -100,14 +101,45 @@ def define_config_flags(start: str = "mainline") -> None:
         str: flags.DEFINE_string,
     }
     for part, kind in _PARTS:
-        mainline = getattr(Config(), part)
-        for field in dataclasses.fields(kind):
+        mainline = getattr(preset("mainline"), part)
+        for field in _fields_with_a_flag(kind):
             default = getattr(mainline, field.name)
             define[field.type](field.name, None, f"{part}.{field.name}; mainline: {default}.")
+    flags.DEFINE_string(
+        "seeds",
+        None,
+        "Seeds that are no range, instead of --seed and --num_seeds: 0,50,104, or a file.",
+    )
+
+
+def _fields_with_a_flag(kind: type) -> list[dataclasses.Field]:
+    return [field for field in dataclasses.fields(kind) if field.name != "seed_list"]  # it has --seeds
 
 
 def config_from_flags() -> Config:
     """The preset with the flags that were given. Raises ValueError."""
-    names = [field.name for _, kind in _PARTS for field in dataclasses.fields(kind)]
+    names = [field.name for _, kind in _PARTS for field in _fields_with_a_flag(kind)]
     given = {name: flags.FLAGS[name].value for name in names if flags.FLAGS[name].value is not None}
+    if flags.FLAGS.seeds is not None:
+        both = [name for name in ("seed", "num_seeds") if name in given]
+        if both:
+            raise ValueError(f"--seeds names every seed: leave --{both[0]} out")
+        given["seeds"] = parse_seeds(flags.FLAGS.seeds)
     return preset(flags.FLAGS.preset).replace(**given)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds of a list "0,50,104", or of a file with numbers between commas, spaces or line ends.
+
+    Raises ValueError where the text is neither, OSError where the file cannot be read.
+    """
+    listed = text
+    if not re.fullmatch(r"[-+\d\s,.]*", text):
+        if not Path(text).is_file():
+            raise ValueError(f"seeds must be whole numbers between commas, or a file of them, got {text!r}")
+        listed = Path(text).read_text()
+    words = listed.replace(",", " ").split()
+    odd = next((word for word in words if not re.fullmatch(r"-?\d+", word)), None)
+    if odd is not None:
+        raise ValueError(f"seeds must be whole numbers, got {odd!r} in {text}")
+    return [int(word) for word in words]

@@ -16,14 +16,25 @@ def define_flags() -> None:
         "distributed", False, "Find the other processes from the cluster's environment (SLURM, TPU pods)."
     )
     flags.DEFINE_integer("wave_size", None, "Most seeds trained at once; default what the memory holds.")
+    flags.DEFINE_integer(
+        "host_devices",
+        None,
+        "Devices that the CPU is made into; default one a core where there are several seeds, two for one.",
+    )
     flags.DEFINE_bool("resume", True, "Go on with a run that the workdir holds; --noresume refuses to.")
 
 
-def join() -> None:
-    """Joins the other processes where the flags say so; before anything touches JAX. Raises ValueError."""
+def join(num_rows: int) -> None:
+    """Joins the other processes where the flags say so, else makes use of all cores (`parallel.use_cores`).
+
+    Before anything touches JAX. Raises ValueError.
+    """
     values = flags.FLAGS
-    if values.wave_size is not None and values.wave_size < 1:
-        raise ValueError(f"wave_size must be at least 1, got {values.wave_size}")
+    for name in ("wave_size", "host_devices"):
+        if values[name].value is not None and values[name].value < 1:
+            raise ValueError(f"{name} must be at least 1, got {values[name].value}")
     cluster = (values.coordinator, values.num_processes, values.process_id)
     if values.distributed or any(value is not None for value in cluster):
         parallel.initialize(*cluster)
+    else:
+        parallel.use_cores(num_rows, values.host_devices)

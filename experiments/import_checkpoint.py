@@ -25,8 +25,8 @@ from absl import flags
 
 from experiments import cli
 from modadd_jax import float64
-from modadd_jax.analysis import closed_form
 from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.circuit import constant_attention, nearest
 from modadd_jax.config import SCALES, Config, ModelConfig
 from modadd_jax.importing import convert, detect
@@ -61,7 +61,7 @@ def answers(params: dict[str, np.ndarray], model: ModelConfig) -> dict[str, floa
     """Accuracy, cross-entropy and smallest margin over all p^2 pairs, in float64."""
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     logits = jax.jit(nearest, static_argnums=1)(exact, model).logits
-    return summary.answers(closed_form.aligned(logits))
+    return summary.plain(summary.answers(to_difference_coordinates(logits)))
 
 
 @float64.enabled()

@@ -36,7 +36,7 @@ from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-SAME_IN_ALL = ("seed", "num_seeds")
+SAME_IN_ALL = ("seed", "num_seeds", "seed_list")
 
 cli.define_config_flags()
 distributed.define_flags()
@@ -142,7 +142,7 @@ def main() -> None:
         raise ValueError('--grid is needed, as in --grid "train_fraction=0.4,0.8 weight_decay=0.5,1"')
     root, base = Path(_WORKDIR.value), cli.config_from_flags()
     planned(root, base, _GRID.value)  # what is wrong is said before JAX starts
-    distributed.join()
+    distributed.join(base.train.num_seeds)
     with contextlib.ExitStack() as stack:
         with parallel.agreed():
             if parallel.is_first():

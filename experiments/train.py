@@ -2,13 +2,16 @@
 
     python -m experiments.train --seed 0                      # mainline, into runs/mainline-seed0
     python -m experiments.train --seed 0 --num_seeds 8 --workdir runs/eight
-    python -m experiments.train --preset quick                # p = 59, a minute
+    python -m experiments.train --seeds 0,50,104              # or a file of seeds
+    python -m experiments.train --preset quick                # a minute
 
 Every field of modadd_jax/config.py is a flag. Writes config.json, metrics.jsonl and
 checkpoints into the workdir. Started again on the same workdir, it goes on from the last
 checkpoint that is whole, or says that the run is complete. SIGTERM saves and ends it.
 
-The seeds are shared out over all devices. Several processes train together with
+The seeds are shared out over all devices. The CPU is made into one device for each core (--host_devices), and
+into two for a single seed, which share its pairs. sessions.jsonl in the workdir says what decides the last
+bits. Several processes train together with
     --coordinator host:port --num_processes 2 --process_id 0      # and 1 in the other
 or with --distributed under SLURM or on a TPU pod.
 """
@@ -30,13 +33,14 @@ def define_flags() -> None:
 def default_workdir(config: Config) -> str:
     seeds = config.train.seeds
     last = f"-{seeds[-1]}" if len(seeds) > 1 else ""
-    return f"runs/{flags.FLAGS.preset}-seed{seeds[0]}{last}"
+    listed = f"-{len(seeds)}" if config.train.seed_list else ""
+    return f"runs/{flags.FLAGS.preset}-seed{seeds[0]}{last}{listed}"
 
 
 def main() -> None:
     config = cli.config_from_flags()
     path = flags.FLAGS.workdir or default_workdir(config)
-    distributed.join()
+    distributed.join(config.train.num_seeds)
     training.run(config, path, flags.FLAGS.wave_size, flags.FLAGS.resume)
     if config.model.is_separable and parallel.is_first():
         print(f"next: python -m experiments.analyze --workdir {path}")

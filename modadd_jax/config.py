@@ -7,6 +7,7 @@ function. Every field of its two parts is a flag of `experiments.train`; `config
 
 import dataclasses
 import types
+from collections.abc import Iterable
 from typing import Any
 
 BIASES = ("off", "mlp", "frozen")
@@ -14,11 +15,12 @@ INITS = ("orthogonal", "gbmi", "nanda")
 SCALES = ("1/n_ctx", "1")
 FORWARDS = ("auto", "plain", "folded")
 LOSSES = ("log1p", "standard")
+DTYPES = ("float32", "float64")
 # The last two say how a GPU multiplies: its tensor cores' formats, sums in float32.
 PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
 # Fields that a config.json written before them does not hold; they then have their defaults.
-ADDED_LATER = ("separate_vocab", "early_checkpoints")
+ADDED_LATER = ("separate_vocab", "early_checkpoints", "seed_list", "dtype")
 
 
 def _require(ok: bool, message: str) -> None:
@@ -44,6 +46,24 @@ def _require_types(config: Any) -> None:
         ok = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         ok = ok or (kind is float and type(value) is int)
         _require(ok, f"{field.name} must be {kind.__name__}, got {value!r}")
+
+
+def _check_seeds(seeds: tuple) -> None:
+    for seed in seeds:
+        ok = isinstance(seed, int) and not isinstance(seed, bool)
+        _require(ok, f"seeds must be whole numbers, got {seed!r}")
+        _require(0 <= seed < 2**31, f"seeds must be in [0, 2^31), got {seed}")
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    _require(not twice, f"seeds must differ, got {', '.join(map(str, twice))} more than once")
+
+
+def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
+    """The fields of `TrainConfig` that name these seeds: a range where they are one, else a list."""
+    seeds = tuple(seeds)
+    _require(len(seeds) >= 1, "seeds must name at least one seed, got none")
+    _check_seeds(seeds)
+    in_a_row = seeds == tuple(range(seeds[0], seeds[0] + len(seeds)))
+    return {"seed": seeds[0], "num_seeds": len(seeds), "seed_list": () if in_a_row else seeds}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +137,8 @@ class TrainConfig:
     """Full-batch AdamW and its bookkeeping. Raises ValueError."""
 
     seed: int = 0  # first seed
-    num_seeds: int = 1  # seeds seed .. seed + num_seeds - 1, in one program
+    num_seeds: int = 1  # seeds seed .. seed + num_seeds - 1, in one program, unless seed_list names them
+    seed_list: tuple = ()  # ints: seeds that are no range, the first of them `seed`; see `Config.replace`
     train_fraction: float = 0.8  # share of the p^2 ordered pairs trained on, in (0, 1]
     num_steps: int = 10_000  # full-batch updates
     learning_rate: float = 1e-3
@@ -125,7 +146,8 @@ class TrainConfig:
     beta1: float = 0.9
     beta2: float = 0.98
     warmup_steps: int = 10  # linear, from 0
-    loss: str = "log1p"  # log1p (accurate at any size) | standard (float32 log-softmax)
+    loss: str = "log1p"  # log1p (accurate at any size) | standard (log-softmax)
+    dtype: str = "float32"  # float32 | float64: of weights, gradients, optimiser and checkpoints
     forward: str = "auto"  # auto (folded where the model separates) | plain | folded
     precision: str = "highest"  # of float32 matrix products; "default" lets a GPU use TF32
     eval_every: int = 250  # steps between evaluations on all p^2 pairs
@@ -137,8 +159,11 @@ class TrainConfig:
         _require(0 <= self.seed < 2**31, f"seed must be in [0, 2^31), got {self.seed}")
         for name in ("num_seeds", "num_steps", "eval_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        last = self.seed + self.num_seeds - 1
-        _require(last < 2**31, f"the last seed must be below 2^31, got {last}")
+        if self.seed_list:
+            self._check_seed_list()
+        else:
+            last = self.seed + self.num_seeds - 1
+            _require(last < 2**31, f"the last seed must be below 2^31, got {last}")
         _require(
             0.0 < self.train_fraction <= 1.0,
             f"train_fraction must be in (0, 1], got {self.train_fraction}",
@@ -155,12 +180,22 @@ class TrainConfig:
             _require(0.0 <= getattr(self, name) < 1.0, f"{name} must be in [0, 1), got {getattr(self, name)}")
         _require(self.warmup_steps >= 0, f"warmup_steps must be at least 0, got {self.warmup_steps}")
         _require_choice("loss", self.loss, LOSSES)
+        _require_choice("dtype", self.dtype, DTYPES)
         _require_choice("forward", self.forward, FORWARDS)
         _require_choice("precision", self.precision, PRECISIONS)
 
+    def _check_seed_list(self) -> None:
+        _check_seeds(self.seed_list)
+        _require(
+            (self.seed, self.num_seeds) == (self.seed_list[0], len(self.seed_list)),
+            f"a list of {len(self.seed_list)} seeds from {self.seed_list[0]} needs seed and num_seeds to say "
+            f"so, got {self.seed} and {self.num_seeds}: Config.replace(seeds=...) sets all three",
+        )
+
     @property
-    def seeds(self) -> range:
-        return range(self.seed, self.seed + self.num_seeds)
+    def seeds(self) -> tuple[int, ...]:
+        """All seeds, in the order of the rows of every array over them."""
+        return self.seed_list or tuple(range(self.seed, self.seed + self.num_seeds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,11 +252,22 @@ class Config:
             _require(
                 given == known, f"config part {part!r}: unknown or missing fields {sorted(given ^ known)}"
             )
-            parts[part] = kind(**record[part])
+            fields = dict(record[part])
+            if isinstance(fields.get("seed_list"), list):  # JSON has no tuples
+                fields["seed_list"] = tuple(fields["seed_list"])
+            parts[part] = kind(**fields)
         return cls(imported=imported, **parts)
 
     def replace(self, **changes: Any) -> "Config":
-        """A copy with the named fields, of either part, changed. Raises ValueError."""
+        """A copy with the named fields, of either part, changed. Raises ValueError.
+
+        `seeds` (ints, in any order) sets seed, num_seeds and seed_list; seed or num_seeds alone end a list.
+        """
+        if "seeds" in changes:
+            changes = changes | _fields_of_seeds(changes["seeds"])
+            del changes["seeds"]
+        elif "seed" in changes or "num_seeds" in changes:
+            changes = {"seed_list": ()} | changes
         model_names = {field.name for field in dataclasses.fields(ModelConfig)}
         train_names = {field.name for field in dataclasses.fields(TrainConfig)}
         unknown = sorted(set(changes) - model_names - train_names)
@@ -244,30 +290,36 @@ class Config:
         return {name: (own, others[name]) for name, own in flat(self).items() if own != others[name]}
 
 
+# The configuration of the paper's authors, as their public training code has it
+# (JasonGross/guarantees-based-mechanistic-interpretability, gbmi/exp_modular_arithmetic, the pizza
+# configuration): Gross et al. train in float64, which is `dtype` here.
+_PAPER = Config().replace(
+    p=59, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=False,
+    biases="mlp", init="gbmi", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3, weight_decay=1.0,
+    beta1=0.9, beta2=0.98, warmup_steps=10, loss="log1p", eval_every=250, checkpoint_every=2_500,
+)  # fmt: skip
+
+# p = 113 with `=`, symmetric in a and b, orthogonal initialisation: most of its seeds end in clean circuits.
+_P113 = Config().replace(
+    p=113, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=True,
+    biases="off", init="orthogonal", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3,
+    weight_decay=1.0, beta1=0.9, beta2=0.98, warmup_steps=10, loss="log1p", eval_every=250,
+    checkpoint_every=2_500,
+)  # fmt: skip
+
 # Read-only: a preset is a starting point, `Config.replace` makes another.
 PRESETS = types.MappingProxyType(
     {
-        # Most of its seeds end in clean circuits (BUILD_NOTES.md).
-        "mainline": Config(),
-        # Gross et al.'s p = 113 setting (paper, appendix on experimental details).
-        "gbmi": Config().replace(init="gbmi", train_fraction=0.4, num_steps=25_000),
-        # Zhong et al.'s pizza: no "=", constant 1 for each key, trained MLP biases.
-        "zhong": Config().replace(
-            p=59,
-            eq_token=False,
-            attention_scale="1",
-            biases="mlp",
-            init="nanda",
-            train_fraction=0.8,
-            weight_decay=2.0,
+        "mainline": _PAPER,
+        "p113": _P113,
+        "gbmi": _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000),
+        "zhong": _P113.replace(
+            p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0,
             num_steps=20_000,
         ),
-        # About a minute on two CPU cores, to try things out; its seed 0 is clean (BUILD_NOTES.md).
-        "quick": Config().replace(
-            p=59, train_fraction=0.8, num_steps=6_000, eval_every=100, checkpoint_every=1_000
-        ),
+        "quick": _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000),
     }
-)
+)  # fmt: skip
 
 
 def preset(name: str) -> Config:

@@ -1,6 +1,6 @@
 """The data: all p^2 input pairs, and which of them one seed trains on.
 
-Letters in shapes: p modulus, N pairs listed (with padding of weight 0).
+Letters in shapes: p modulus, N pairs listed (with padding of weight 0), D rows of a grid of pairs.
 """
 
 import math
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from modadd_jax.config import Config
 
@@ -18,6 +19,16 @@ class Pairs(NamedTuple):
     a: jax.Array  # [N] int32 in [0, p)
     b: jax.Array  # [N] int32 in [0, p)
     weight: jax.Array  # [N] float32: 1, or 0 | 1 | 2 where (a, b) stands for (b, a) as well
+
+
+class Grid(NamedTuple):
+    """All pairs by their difference: row d has (a, a + d mod p) for every a; multiplicity as in `Pairs`.
+
+    D = p rows list every ordered pair once. D = (p + 1) / 2 rows list every unordered pair once, since p is
+    odd: of the differences d and p - d of a pair's two orders exactly one is below.
+    """
+
+    weight: jax.Array  # [D, p] float32
 
 
 def train_mask(key: jax.Array, config: Config) -> jax.Array:
@@ -56,6 +67,18 @@ def train_pairs(mask: jax.Array, config: Config) -> Pairs:
     weight = jnp.where(a < 0, 0, counts[a, b]).astype(jnp.float32)
     weight = jnp.where(weight.sum() == config.n_train, weight, jnp.nan)
     return Pairs(jnp.maximum(a, 0).astype(jnp.int32), jnp.maximum(b, 0).astype(jnp.int32), weight)
+
+
+def train_grid(mask: jax.Array, config: Config) -> Grid:
+    """The training pairs of `mask` [p, p] as a grid: of unordered pairs for a symmetric model."""
+    p = mask.shape[0]
+    counts = mask.astype(jnp.float32)
+    rows = p
+    if config.model.is_symmetric:
+        counts = jnp.where(jnp.eye(p, dtype=bool), counts, counts + counts.T)
+        rows = (p + 1) // 2
+    a, d = np.arange(p)[None, :], np.arange(rows)[:, None]
+    return Grid(counts[a, (a + d) % p])
 
 
 def targets(a: jax.Array, b: jax.Array, p: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """The study `algorithm`: clock or pizza, of a model of any attention rate; and the table over rates."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,7 +60,8 @@ def rates_document(record: Mapping[str, Any]) -> list[str | Table]:
 
 def run(subject: Subject) -> Outcome:
     reading = clock_or_pizza.read(subject.params, subject.config.model)
-    return Outcome(clock_or_pizza.summarize(reading), reading)
+    model = {"model": dataclasses.asdict(subject.config.model)}
+    return Outcome(model | clock_or_pizza.summarize(reading), reading)
 
 
 STUDY = Study(

@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from modadd_jax import figures
-from modadd_jax.analysis import closed_form, lens
+from modadd_jax.analysis import lens
 from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds.table import summarize_bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.circuit import all_logits
 from modadd_jax.report.study import Drawing, Option, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, value_text
@@ -88,9 +89,9 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
 def additive_part(subject: Subject, numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy, loss and margin of the model itself, and next to them those of the circuit read."""
     nearest = subject.nearest
-    logits = closed_form.aligned(nearest.logits)
-    part = closed_form.aligned(all_logits(nearest.circuit))
-    return readings.answers(logits) | {
+    logits = to_difference_coordinates(nearest.logits)
+    part = to_difference_coordinates(all_logits(nearest.circuit))
+    return readings.plain(readings.answers(logits)) | {
         "additive_part": {
             "pre_share": float(nearest.pre_share),
             "logit_share": float(1 - ((logits - part) ** 2).sum() / (logits**2).sum()),

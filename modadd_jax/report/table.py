@@ -163,7 +163,7 @@ def grid(table: Table) -> list[list[str]]:
 def markdown(table: Table) -> str:
     """Caption and table, padded so that it also reads well in a terminal."""
     cells = [[text.replace("|", r"\|") for text in row] for row in grid(table)]  # as in |M_4|
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    widths = [max(2, *map(len, column)) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * (width - 1) + ":" for width in widths])
     lines = (" | ".join(map(str.rjust, row, widths)) for row in cells)
     caption = f"{table.caption}\n\n" if table.caption else ""

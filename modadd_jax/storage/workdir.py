@@ -2,6 +2,8 @@
 
     workdir/config.json          Config.to_dict()
     workdir/metrics.jsonl        one line for each evaluation and seed
+    workdir/sessions.jsonl       one line for each process that trained here: from which step on, and the
+                                 arithmetic that decides the last bits (versions, devices, cores)
     workdir/checkpoints/<step>/  an orbax checkpoint of the TrainState of all seeds
     workdir/checkpoints/<step>.sha256  digests of its files (sha256sum -c reads it too)
     workdir/damaged/             checkpoints that a resumed run found damaged and set aside
@@ -33,6 +35,7 @@ from modadd_jax.config import Config
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+SESSIONS_FILE = "sessions.jsonl"
 CHECKPOINTS = "checkpoints"
 DIGESTS_SUFFIX = ".sha256"
 DAMAGED = "damaged"
@@ -231,6 +234,7 @@ class Workdir:
         raise faults[0]
 
     def _restore(self, like: Any, step: int) -> Any:
+        """The state as NumPy arrays: JAX would narrow float64 in a process without x64."""
         wanted = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in _flat(like).items()}
         where = f"checkpoint {self.path / CHECKPOINTS / str(step)}"
         try:
@@ -254,7 +258,7 @@ class Workdir:
         broken = [name for name in arrays if sha256_of_array(arrays[name]) != digests.get(name)]
         if broken:
             raise ValueError(f"{where} is damaged: SHA-256 differs for {_brief(broken)}")
-        return jax.tree.unflatten(jax.tree.structure(like), [jax.numpy.asarray(arrays[n]) for n in wanted])
+        return jax.tree.unflatten(jax.tree.structure(like), [arrays[n] for n in wanted])
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Moves the checkpoints after `step`, which were found damaged, to damaged/; says where they are."""
@@ -281,6 +285,11 @@ class Workdir:
         with (self.path / METRICS_FILE).open("a") as file:
             for row in rows:
                 file.write(json.dumps({k: _finite_or_none(v) for k, v in row.items()}) + "\n")
+
+    def append_session(self, record: dict[str, Any]) -> None:
+        """Append one line about a process that begins to train here."""
+        with (self.path / SESSIONS_FILE).open("a") as file:
+            file.write(json.dumps(record) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All rows, in the order written; an unfinished last line (a killed run) is left out.

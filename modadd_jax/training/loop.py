@@ -241,16 +241,25 @@ def advance(
     starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool = False
 ) -> None:
     """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
+    with train.x64_of(starts[0].workdir.config):
+        _advance(starts, wave_size, stop, end_without_seeds)
+
+
+def _advance(starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool) -> None:
     workdirs = [s.workdir for s in starts]
     config, start = workdirs[0].config, starts[0].step
     if start == config.train.num_steps:
         return
     rows = train.rows_of(w.config for w in workdirs)
     num_rows = len(rows.seed)
-    init, chunk, evaluate = train.seed_functions(config)
     if wave_size is None:
         wave_size = train.rows_that_fit(config)
-    waves = parallel.plan(num_rows, wave_size)
+    waves = train.plan(config, num_rows, wave_size)
+    init, chunk, evaluate = train.seed_functions(config, split=waves.split)
+    with parallel.agreed():
+        if parallel.is_first():
+            for workdir in workdirs:
+                workdir.append_session({"step": start} | parallel.arithmetic(waves))
     parts = np.cumsum([w.config.train.num_seeds for w in workdirs])[:-1]  # where one run's rows end
     owners = [w.path.name for w in workdirs for _ in w.config.train.seeds]
 

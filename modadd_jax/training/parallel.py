@@ -2,6 +2,7 @@
 
     rows [S, ...] -> waves of [W, ...] -> sharded over the mesh axis "seeds": W / D rows a device
 
+A single row on a CPU may have two devices instead, which share its pairs (`Waves.split`).
 A row is whatever one seed has: its number, its rates, its state. Rows never talk to each other,
 so nothing is sent between devices while they train. Everything here works the same on one CPU,
 on many accelerators, and on several processes that `initialize` has joined.
@@ -10,16 +11,20 @@ Letters in shapes: S rows, W rows in a wave, D devices of all processes.
 
 import contextlib
 import functools
+import os
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "seeds"
+PAIRS_AXIS = "pairs"  # of the devices that share a row's pairs
 
 # Share of a device's memory that a wave may fill; the rest is for fragmentation and the runtime.
 MEMORY_SHARE = 0.8
@@ -29,7 +34,8 @@ class Waves(NamedTuple):
     """How S rows are split: `count` waves, one after the other, of `size` rows at once."""
 
     count: int
-    size: int  # a multiple of the number of devices
+    size: int  # a multiple of the number of devices over `split`
+    split: int = 1  # devices that share one row
 
 
 def initialize(
@@ -89,13 +95,36 @@ def agreed() -> Iterator[None]:
         raise error or ValueError("another process cannot go on; what it printed says why")
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_cores(num_rows: int, devices: int | None = None) -> None:
+    """Makes the CPU several devices: one for each core, at most one a row, and two for a single row.
+
+    Does nothing where JAX has started its backends already, or the user has set their number by the
+    environment (JAX_NUM_CPU_DEVICES, or --xla_force_host_platform_device_count in XLA_FLAGS). An
+    accelerator, where there is one, is used as before: only the CPU's devices are counted here.
+
+    Args:
+      num_rows: rows that are to be trained together.
+      devices: how many; by default as above.
+    """
+    set_by_user = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if (set_by_user or jax.config.jax_num_cpu_devices != -1) and devices is None:
+        return
+    with contextlib.suppress(RuntimeError):  # the backends have started
+        jax.config.update("jax_num_cpu_devices", devices or min(cores(), max(num_rows, 2)))
+
+
 @functools.lru_cache
-def mesh() -> Mesh:
-    """All devices of all processes, in one axis."""
-    return Mesh(np.asarray(jax.devices()), (AXIS,))
+def mesh(split: int = 1) -> Mesh:
+    """All devices of all processes: an axis of rows, and one of the `split` devices that share a row."""
+    return Mesh(np.asarray(jax.devices()).reshape(-1, split), (AXIS, PAIRS_AXIS))
 
 
-def over_seeds(function: Callable, precision: str, group: int | None = None) -> Callable:
+def over_seeds(function: Callable, precision: str, group: int | None = None, split: int = 1) -> Callable:
     """jit of `function` over a leading axis of rows, sharded over the mesh, at a matmul precision.
 
     Args:
@@ -104,7 +133,9 @@ def over_seeds(function: Callable, precision: str, group: int | None = None) -> 
       group: rows of a device that are vmapped together, one group after the other; 0 for all. By default
         all on an accelerator. On a CPU 1: a batched matrix product or scatter takes longer there
         (benchmarks/sweep.py measures it), and a seed's bits are then those of the seed alone.
-    The number of rows must be a multiple of the number of devices.
+      split: devices that share each row; `function` sees them as the mesh axis PAIRS_AXIS, and must return
+        the same on all of them.
+    The number of rows must be a multiple of the number of devices over `split`.
     """
     if group is None:
         group = 1 if jax.default_backend() == "cpu" else 0
@@ -119,22 +150,50 @@ def over_seeds(function: Callable, precision: str, group: int | None = None) -> 
         return jax.lax.map(one, rows, batch_size=group) if group else jax.vmap(one)(rows)
 
     rows = P(AXIS)
-    # check_vma: no value is shared between devices, so there is no variance to check.
-    return jax.jit(jax.shard_map(on_a_device, mesh=mesh(), in_specs=rows, out_specs=rows, check_vma=False))
+    # check_vma: rows share nothing, and devices that share a row all gather its sums.
+    return jax.jit(
+        jax.shard_map(on_a_device, mesh=mesh(split), in_specs=rows, out_specs=rows, check_vma=False)
+    )
 
 
-def plan(num_rows: int, wave_size: int | None = None) -> Waves:
+def arithmetic(waves: Waves) -> dict[str, Any]:
+    """What decides the last bits of a row, next to its config: the same of all this gives the same network.
+
+    On an accelerator the number of rows at once is among it; on a CPU a row's bits do not depend on the
+    others.
+    """
+    device = jax.devices()[0]
+    return {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "backend": device.platform,
+        "device": device.device_kind,
+        "machine": platform.machine(),
+        "devices": mesh().size,
+        "devices_per_seed": waves.split,
+        "rows_at_once": waves.size,
+        "cores": cores(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Waves:
     """The fewest waves of at most `wave_size` rows, all of one size so that one program serves them.
 
     Args:
       num_rows: S.
       wave_size: most rows at once; None for all. At least one row a device is taken.
+      parts: into how many parts a row can be split. It is, on the CPU of one process, where every row can
+        have that many devices.
     """
     devices = mesh().size
+    can_split = jax.default_backend() == "cpu" and jax.process_count() == 1 and devices % parts == 0
+    split = parts if can_split and num_rows * parts <= devices else 1
+    devices //= split
     count = 1
     if wave_size is not None:
         count = -(-num_rows // max(wave_size - wave_size % devices, devices))
-    return Waves(count, -(-num_rows // (count * devices)) * devices)
+    return Waves(count, -(-num_rows // (count * devices)) * devices, split)
 
 
 def scatter(rows: Any, waves: Waves) -> list[Any]:
@@ -142,7 +201,7 @@ def scatter(rows: Any, waves: Waves) -> list[Any]:
 
     The last wave is filled up with copies of the last row; `gather` drops them.
     """
-    sharding = NamedSharding(mesh(), P(AXIS))
+    sharding = NamedSharding(mesh(waves.split), P(AXIS))
 
     def wave_of(leaf, wave):
         leaf = np.asarray(leaf)

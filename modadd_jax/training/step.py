@@ -3,7 +3,8 @@
     Row -> init_state, seed_mask -> run_steps (a scan of train_step) -> evaluate
 
 Two forward passes give the same loss: `plain` runs the transformer on token sequences,
-`folded` works on the circuit's p x m tables (docs/theory.md, sections 1 and 4.3).
+`folded` works on the circuit's p x m tables (docs/theory.md, sections 1 and 4.3), over a list of pairs
+on a CPU and over a grid of them on an accelerator (`default_form`).
 Letters in shapes: S rows (leading axis of everything once over seeds), p modulus, N pairs.
 """
 
@@ -18,17 +19,17 @@ import optax
 
 from modadd_jax import circuit, losses, model
 from modadd_jax.config import Config
-from modadd_jax.data import Pairs, all_targets, targets, train_mask, train_pairs
+from modadd_jax.data import Grid, Pairs, all_targets, targets, train_grid, train_mask, train_pairs
 from modadd_jax.training import parallel
-from modadd_jax.training.folded import folded_loss
+from modadd_jax.training.folded import PARTS, folded_loss, grid_loss
 
 
 class Row(NamedTuple):
     """What tells one training from another within one compiled program."""
 
     seed: jax.Array  # int32 ()
-    learning_rate: jax.Array  # float32 ()
-    weight_decay: jax.Array  # float32 ()
+    learning_rate: jax.Array  # () in the run's dtype
+    weight_decay: jax.Array  # () in the run's dtype
 
 
 class TrainState(NamedTuple):
@@ -70,6 +71,15 @@ def make_optimizer(config: Config, row: Row | None = None) -> optax.GradientTran
     return optax.partition({"trained": adamw, "frozen": optax.set_to_zero()}, labels)
 
 
+def x64_of(config: Config):
+    """A context in which arrays are as wide as the run's, whatever the process has chosen.
+
+    JAX's x64 mode changes the last bits of a float32 run too (how its constants are rounded), so it is
+    off for those.
+    """
+    return jax.enable_x64(config.train.dtype == "float64")
+
+
 def seed_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(key of the initialisation, key of the split) of a seed."""
     init_key, split_key = jax.random.split(jax.random.key(seed))
@@ -77,15 +87,21 @@ def seed_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def init_state(seed: jax.Array, config: Config) -> TrainState:
-    """Fresh parameters and optimiser of one seed (int32 scalar)."""
+    """Fresh parameters and optimiser of one seed (int32 scalar), in the run's dtype.
+
+    float64 weights begin as the float32 ones of the same seed, so that two runs that differ in dtype alone
+    begin at the same model. Needs `x64_of` the config.
+    """
     params = model.init_params(seed_keys(seed)[0], config.model)
+    params = {name: x.astype(config.train.dtype) for name, x in params.items()}
     return TrainState(params, make_optimizer(config).init(params), jnp.int32(0))
 
 
 def state_like(config: Config) -> TrainState:
     """Shapes and dtypes of a run's state over its S seeds, as `Workdir.restore` wants them."""
     seeds = jax.ShapeDtypeStruct((config.train.num_seeds,), jnp.int32)
-    like = jax.eval_shape(jax.vmap(lambda seed: init_state(seed, config)), seeds)
+    with x64_of(config):
+        like = jax.eval_shape(jax.vmap(lambda seed: init_state(seed, config)), seeds)
     return like._replace(opt_state=()) if config.imported else like
 
 
@@ -94,38 +110,67 @@ def seed_mask(seed: jax.Array, config: Config) -> jax.Array:
     return train_mask(seed_keys(seed)[1], config)
 
 
-def train_loss(params: model.Params, pairs: Pairs, config: Config) -> jax.Array:
-    """Mean cross-entropy () over the n_train ordered training pairs."""
+def default_form(config: Config) -> str:
+    """How a step takes its pairs here: "grid" (folded, on an accelerator) or "pairs", a list of them."""
+    return "grid" if config.folded and jax.default_backend() != "cpu" else "pairs"
+
+
+def train_loss(
+    params: model.Params, pairs: Pairs | Grid, config: Config, axis: str | None = None
+) -> jax.Array:
+    """Mean cross-entropy () over the n_train ordered training pairs.
+
+    `axis`: as of `folded.loss_and_gradient`, for a list of pairs. A grid needs a folded config.
+    """
+    loss = config.train.loss
     if config.folded:
         tables = circuit.fold(params, config.model)
-        return folded_loss(tables, pairs, config.train.loss) / config.n_train
+        total = (
+            grid_loss(tables, pairs, loss)
+            if isinstance(pairs, Grid)
+            else folded_loss(tables, pairs, loss, axis)
+        )
+        return total / config.n_train
     tokens = model.sequences(pairs.a, pairs.b, config.model)
     logits, _ = model.apply(params, tokens, config.model)
     y = targets(pairs.a, pairs.b, config.model.p)
-    return jnp.sum(pairs.weight * losses.LOSSES[config.train.loss](logits, y)) / config.n_train
+    return jnp.sum(pairs.weight * losses.LOSSES[loss](logits, y)) / config.n_train
 
 
-def train_step(state: TrainState, pairs: Pairs, config: Config, row: Row | None = None) -> TrainState:
+def train_step(
+    state: TrainState,
+    pairs: Pairs | Grid,
+    config: Config,
+    row: Row | None = None,
+    axis: str | None = None,
+) -> TrainState:
     """One full-batch update of one seed, at the rates of `row` (by default the config's)."""
-    gradient = jax.grad(train_loss)(state.params, pairs, config)
+    gradient = jax.grad(train_loss)(state.params, pairs, config, axis)
     updates, opt_state = make_optimizer(config, row).update(gradient, state.opt_state, state.params)
     return TrainState(optax.apply_updates(state.params, updates), opt_state, state.step + 1)
 
 
 def run_steps(
-    state: TrainState, mask: jax.Array, config: Config, num_steps: int, row: Row | None = None
+    state: TrainState,
+    mask: jax.Array,
+    config: Config,
+    num_steps: int,
+    row: Row | None = None,
+    form: str | None = None,
+    axis: str | None = None,
 ) -> TrainState:
-    """`num_steps` updates of one seed, as one scan."""
-    pairs = train_pairs(mask, config)
+    """`num_steps` updates of one seed, as one scan. `form`: by default `default_form`."""
+    form = form or default_form(config)
+    pairs = (train_grid if form == "grid" else train_pairs)(mask, config)
 
     def body(state, _):
-        return train_step(state, pairs, config, row), None
+        return train_step(state, pairs, config, row, axis), None
 
     return jax.lax.scan(body, state, length=num_steps)[0]
 
 
 def evaluate(params: model.Params, mask: jax.Array, config: Config) -> Metrics:
-    """Metrics of one seed over all p^2 pairs, in float32."""
+    """Metrics of one seed over all p^2 pairs, in the dtype of `params`."""
     p = config.model.p
     y = all_targets(p)
     if config.folded:
@@ -160,14 +205,16 @@ def all_finite(state: TrainState) -> jax.Array:
 
 
 def rows_of(configs: Iterable[Config]) -> Row:
-    """The rows of all seeds of some configs, one config after the other: NumPy [S]."""
+    """The rows of all seeds of some configs of one dtype, one config after the other: NumPy [S]."""
+    configs = list(configs)
     rows = [
         (seed, config.train.learning_rate, config.train.weight_decay)
         for config in configs
         for seed in config.train.seeds
     ]
     seeds, learning_rates, weight_decays = zip(*rows, strict=True)
-    return Row(np.int32(seeds), np.float32(learning_rates), np.float32(weight_decays))
+    dtype = np.dtype(configs[0].train.dtype)
+    return Row(np.int32(seeds), np.asarray(learning_rates, dtype), np.asarray(weight_decays, dtype))
 
 
 def program_of(config: Config) -> Config:
@@ -175,27 +222,38 @@ def program_of(config: Config) -> Config:
 
     Two configs with equal `program_of` can train together (`rows_of` has what differs).
     """
-    free = ("seed", "num_seeds", "learning_rate", "weight_decay")
+    free = ("seed", "num_seeds", "seed_list", "learning_rate", "weight_decay")
     schedule = ("num_steps", "eval_every", "checkpoint_every", "early_checkpoints")
     default = Config().train
     return config.replace(**{name: getattr(default, name) for name in free + schedule})
 
 
-def seed_functions(config: Config, group: int | None = None):
-    """(init, chunk, evaluate) compiled over a leading axis of S rows, a multiple of the devices.
+def plan(config: Config, num_rows: int, wave_size: int | None = None) -> parallel.Waves:
+    """`parallel.plan` for rows of this config: a single one may share its pairs out over two devices."""
+    return parallel.plan(num_rows, wave_size, PARTS if config.folded else 1)
+
+
+def seed_functions(config: Config, group: int | None = None, split: int = 1, form: str | None = None):
+    """(init, chunk, evaluate) compiled over a leading axis of S rows, as many as `plan` says.
 
     init(Row of [S]) -> (TrainState, mask bool [S, p, p]);
     chunk(num_steps) -> f(Row of [S], state, mask) -> (state, finite bool [S]): a seed whose update
     is not finite keeps the state it came with;
     evaluate(params, mask) -> Metrics of [S].
-    Configs with equal `program_of` get the same compiled functions. `group`: see parallel.over_seeds.
+    Call them in `x64_of` the config. Configs with equal `program_of` get the same compiled functions.
+
+    Args:
+      group, split: as of `parallel.over_seeds`.
+      form: of `run_steps`.
     """
-    return _seed_functions(program_of(config), group)
+    return _seed_functions(program_of(config), group, split, form or default_form(config))
 
 
 @functools.lru_cache
-def _seed_functions(config: Config, group: int | None):
-    over_seeds = functools.partial(parallel.over_seeds, precision=config.train.precision, group=group)
+def _seed_functions(config: Config, group: int | None, split: int, form: str):
+    precision = config.train.precision
+    over_seeds = functools.partial(parallel.over_seeds, precision=precision, group=group, split=split)
+    axis = parallel.PAIRS_AXIS if split > 1 else None
 
     def init(row):
         return init_state(row.seed, config), seed_mask(row.seed, config)
@@ -203,7 +261,7 @@ def _seed_functions(config: Config, group: int | None):
     @functools.lru_cache
     def chunk(num_steps: int):
         def advance(row, state, mask):
-            new = run_steps(state, mask, config, num_steps, row)
+            new = run_steps(state, mask, config, num_steps, row, form, axis)
             finite = all_finite(new)
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, state), finite
 
@@ -227,5 +285,6 @@ def rows_that_fit(config: Config, num_steps: int = 1) -> int | None:
         return None
     init, chunk, _ = seed_functions(config)
     row = jax.tree.map(lambda x: np.repeat(x[:1], parallel.mesh().size), rows_of([config]))
-    state, mask = jax.eval_shape(init, row)
-    return parallel.rows_that_fit(parallel.bytes_per_row(chunk(num_steps), row, state, mask), memory)
+    with x64_of(config):
+        state, mask = jax.eval_shape(init, row)
+        return parallel.rows_that_fit(parallel.bytes_per_row(chunk(num_steps), row, state, mask), memory)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from modadd_jax import figures
-from modadd_jax.analysis import closed_form
 from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.coordinates import from_difference_coordinates
 from modadd_jax.analysis.lens import lens
 from modadd_jax.circuit import all_logits
 from modadd_jax.report import page as html
@@ -236,7 +236,7 @@ def test_the_page_computes_what_the_library_does(shown, reading, index, y, d, c)
     logits = np.asarray(_all_logits(reading.circuit))[a, b]
     size = np.abs(logits).max()
     np.testing.assert_allclose(view["model"], logits - logits.mean(), atol=DIGITS * size)
-    form = closed_form.closed_form_logits(reading.tables["full"])[a, b]
+    form = from_difference_coordinates(reading.tables["full"])[a, b]
     np.testing.assert_allclose(view["form"], form, atol=DIGITS * size)
 
 

@@ -22,6 +22,7 @@ from modadd_jax.analysis.bounds import logits as logit_bound
 from modadd_jax.analysis.bounds.enclosure import Bound, gamma
 from modadd_jax.analysis.bounds.logits import LogitBound
 from modadd_jax.analysis.bounds.supremum import sweep
+from modadd_jax.analysis.coordinates import from_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.phases import wrap
 from modadd_jax.analysis.quadrature import INTEGRAL, Rule
@@ -235,7 +236,7 @@ def frequency_truth(circuit: Circuit, neurons: Neurons, rule: Rule, k: jax.Array
     p = circuit.u.shape[0]
     delta = neurons.delta @ rule.omega / (2 * jnp.pi)
     profile = unit * jnp.abs(jnp.cos(jnp.pi * k * jnp.arange(p) / p + delta))
-    formula = closed_form.closed_form_logits(closed_form.logit_table(k, profile.astype(complex)))
+    formula = from_difference_coordinates(closed_form.logit_table(k, profile.astype(complex)))
     theta = 2 * jnp.pi * jnp.arange(4096) / 4096
     angle = quadrature.error_at(rule, theta, use_psi=True) - quadrature.error_at(rule, theta)
     return {

@@ -78,7 +78,8 @@ def _vacuity(row):
     return [f["bounds"]["total"] / f["bounds"]["naive"] for f in row["frequencies"]]
 
 
-def _doubles(row):
+def doubles(row: Row) -> int:
+    """Pairs (k, 2k) among the key frequencies."""
     return sum(r["times"] == 2 for r in row["relations"])
 
 
@@ -150,7 +151,7 @@ STATISTICS: tuple[Statistic, ...] = (
         "structure",
         short="keys",
     ),
-    Statistic("doubles", "pairs (k, 2k) among them", None, _doubles, "structure", short="(k,2k)"),
+    Statistic("doubles", "pairs (k, 2k) among them", None, doubles, "structure", short="(k,2k)"),
     Statistic(
         "multiples", "multiples 2 to 5 among them", None, lambda row: len(row["relations"]), "structure"
     ),
@@ -233,6 +234,11 @@ def statistic(name: str) -> Statistic:
 def analysed(rows: Sequence[Row], verdict: str | None = None) -> list[Row]:
     """The rows that hold numbers, of that verdict alone if one is given."""
     return [row for row in rows if "accuracy" in row and verdict in (None, row["verdict"])]
+
+
+def labels(entries: Sequence[Statistic | KeyStatistic]) -> dict[str, str]:
+    """Name -> label."""
+    return {entry.name: entry.label for entry in entries}
 
 
 def compute_all(row: Row) -> dict[str, float | None]:

@@ -16,8 +16,8 @@ from modadd_jax.analysis.population import verdicts
 from modadd_jax.analysis.population.seed_statistics import (
     count_keys,
     mapped,
+    padded_key_count,
     read_seed,
-    room_for,
     seed_row,
 )
 from modadd_jax.analysis.population.sweep_map import counts, distributions
@@ -68,7 +68,7 @@ def read_seeds(
     """
     n_seeds = next(iter(params.values())).shape[0]
     n_keys = np.asarray(_compiled(model, None, n_seeds)(params))
-    room = np.array([room_for(int(n), model.p) for n in n_keys])
+    room = np.array([padded_key_count(int(n), model.p) for n in n_keys])
     rows: list[dict[str, Any]] = [{} for _ in range(n_seeds)]
     for max_keys, seeds in _batches(room):
         found = _compiled(model, max_keys, seeds.size)({name: x[seeds] for name, x in params.items()})

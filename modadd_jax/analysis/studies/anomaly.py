@@ -32,6 +32,7 @@ from modadd_jax.analysis.certificates import class_bounds as classes
 from modadd_jax.analysis.certificates import linear, margins
 from modadd_jax.analysis.certificates import strategies as certificate
 from modadd_jax.analysis.certificates.margins import Hints
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
@@ -185,7 +186,7 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 
     integral = jax.lax.map(contribution, k)  # [K, p (d)]
     table = jax.vmap(closed_form.logit_table)(k, integral).sum(axis=0)  # [p (d), p (e)]
-    ordered = closed_form.aligned(logits)  # [p (d), p (y), p (e)]
+    ordered = to_difference_coordinates(logits)  # [p (d), p (y), p (e)]
     sums = (2 / p) * ordered @ classes.waves(k, p).conj().T  # [p (d), p (y), K]
     lens = jnp.abs(sums - integral.T[:, None, :]).sum(axis=2)
     return jnp.abs(ordered - table[:, None, :]).max(axis=2), lens

@@ -14,6 +14,7 @@ import numpy as np
 
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.bounds.table import frequency_bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
 from modadd_jax.analysis.reading import check_circuit, read_frequency
 from modadd_jax.circuit import Circuit, all_logits
@@ -139,7 +140,7 @@ def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
     p = circuit.u.shape[0]
     logits, neurons = all_logits(circuit), read_neurons(circuit)
     margins = margin(logits, all_targets(p))
-    aligned = closed_form.aligned(logits)
+    aligned = to_difference_coordinates(logits)
     frequencies, tables = jax.vmap(lambda k: follow(circuit, aligned, neurons, k))(ks)
 
     def share_right(where):

@@ -26,6 +26,7 @@ from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population import seed_statistics
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
 from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.analysis.reading import plain
 from modadd_jax.circuit import Circuit
 from modadd_jax.config import Config, ModelConfig
 
@@ -274,14 +275,14 @@ def trained_rules(
     model = config.model
     rows = (jax.random.split(key, len(seeds)), dict(params))
     most = int(np.max(_reader(model, None)(rows)))
-    found = jax.tree.map(np.asarray, _reader(model, seed_statistics.room_for(most, model.p))(rows))
+    found = jax.tree.map(np.asarray, _reader(model, seed_statistics.padded_key_count(most, model.p))(rows))
     result = []
     for place, seed in enumerate(seeds):
         for rank in np.flatnonzero(found.is_key[place]):
             numbers, rule = jax.tree.map(lambda x, i=place, j=rank: x[i, j], (found.numbers, found.rule))
             k = int(found.k[place, rank])
             record = {"d_mlp": model.d_mlp, "p": model.p, "seed": int(seed), "k": k} | head
-            record |= seed_statistics.plain(numbers)
+            record |= plain(numbers)
             title = f"{model.d_mlp} neurons, key $k={k}$"
             result.append(Trained(record, Example(title, record["n"], record["error"], rectangles(rule))))
     return result
