@@ -110,7 +110,11 @@ def measure(p: int) -> dict:
     if (proof.lower > true).any():
         raise ValueError(f"a bound exceeds the true margin at p={p}: the certificate claims something false")
     m = circuit.u.shape[1]
-    total = sum(step.total for step in proof.operations.values())
+    steps = proof.operations.values()
+    for step in steps:
+        if step.total is None:
+            raise ValueError(f"there is no cost to show at p={p}: {step.reason}")
+    total = sum(step.total for step in steps)
     print(f"p {p}: {wall}", file=sys.stderr)
     return {
         "p": p,
@@ -119,7 +123,7 @@ def measure(p: int) -> dict:
         "operations": total,
         "brute_force_operations": p**3 * m,
         "share": total / (p**3 * m),
-        "index_operations": sum(step.index for step in proof.operations.values()),
+        "index_operations": sum(step.index for step in steps),
         "proven": float((proof.lower > 0).mean()),
         "stage": int(proof.stage.max()),
         "tightness": float(np.median(proof.lower / true)),

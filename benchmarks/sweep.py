@@ -29,28 +29,28 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis import reading as summary
 from modadd_jax.config import PRECISIONS, Config, preset
 from modadd_jax.data import train_pairs
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-_P = flags.DEFINE_integer("p", 59, "Modulus.")
-_D_MLP = flags.DEFINE_integer("d_mlp", 512, "Neurons.")
-_FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
-_NUM_SEEDS = flags.DEFINE_list("num_seeds", ["1", "4", "16", "64", "256"], "Numbers of seeds.")
-_GROUPS = flags.DEFINE_list("groups", ["1", "4", "0"], "Rows vmapped at a time; 0 for all.")
-_STEPS = flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Timed calls of each; the median counts.", lower_bound=1)
-_MOST_ALONE = flags.DEFINE_integer("most_alone", 16, "Most seeds trained one by one.", lower_bound=1)
-_MOST_VMAPPED = flags.DEFINE_integer(
-    "most_vmapped", 64, "Most seeds vmapped at once on a CPU.", lower_bound=1
-)
-_WHOLE_STEPS = flags.DEFINE_integer("whole_steps", 0, "Steps of whole runs; 0 leaves them out.")
-_PRECISIONS = flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
-_QUALITY_STEPS = flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
-_QUALITY_SEEDS = flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
+
+def define_flags() -> None:
+    flags.DEFINE_integer("p", 59, "Modulus.")
+    flags.DEFINE_integer("d_mlp", 512, "Neurons.")
+    flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
+    flags.DEFINE_list("num_seeds", ["1", "4", "16", "64", "256"], "Numbers of seeds.")
+    flags.DEFINE_list("groups", ["1", "4", "0"], "Rows vmapped at a time; 0 for all.")
+    flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 3, "Timed calls of each; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("most_alone", 16, "Most seeds trained one by one.", lower_bound=1)
+    flags.DEFINE_integer("most_vmapped", 64, "Most seeds vmapped at once on a CPU.", lower_bound=1)
+    flags.DEFINE_integer("whole_steps", 0, "Steps of whole runs; 0 leaves them out.")
+    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
+    flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
+    flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
 
 
 def call_of(config: Config, group: int | None, steps: int):
@@ -64,8 +64,8 @@ def call_of(config: Config, group: int | None, steps: int):
 
 def rates_of(config: Config, groups: list[int]) -> dict[str, float]:
     """Seeds x steps a second of every way to train the config's seeds."""
-    num_seeds, steps = config.train.num_seeds, _STEPS.value
-    alone = min(num_seeds, _MOST_ALONE.value)
+    num_seeds, steps = config.train.num_seeds, flags.FLAGS.steps
+    alone = min(num_seeds, flags.FLAGS.most_alone)
     one, one_inputs = call_of(config.replace(num_seeds=1), None, steps)
 
     def one_by_one():
@@ -74,12 +74,12 @@ def rates_of(config: Config, groups: list[int]) -> dict[str, float]:
     calls = {"one_by_one": (one_by_one, (), alone)}
     on_cpu = jax.default_backend() == "cpu"
     for group in groups:
-        if not (on_cpu and group == 0 and num_seeds > _MOST_VMAPPED.value):
+        if not (on_cpu and group == 0 and num_seeds > flags.FLAGS.most_vmapped):
             calls[f"group_{group}"] = (*call_of(config, group, steps), num_seeds)
     times = {name: [] for name in calls}
     for call, inputs, _ in calls.values():
         timing.once(call, *inputs)  # compiles
-    for _ in range(_REPEATS.value):
+    for _ in range(flags.FLAGS.repeats):
         for name, (call, inputs, _) in calls.items():
             times[name].append(timing.once(call, *inputs)[0])
     return {name: calls[name][2] * steps / statistics.median(times[name]) for name in calls}
@@ -89,26 +89,26 @@ def whole_of(config: Config) -> dict[str, list[float] | float]:
     """Seconds from nothing to the end of the config's seeds, in one program and one after the other."""
     singles = [config.replace(seed=seed, num_seeds=1) for seed in config.train.seeds]
     seconds = {"together": [], "one_by_one": []}
-    for _ in range(_REPEATS.value):
+    for _ in range(flags.FLAGS.repeats):
         for name, configs in (("together", [config]), ("one_by_one", singles)):
             jax.clear_caches()
             train.forget_programs()
             start = time.perf_counter()
             for each in configs:
-                call, inputs = call_of(each, None, _WHOLE_STEPS.value)
+                call, inputs = call_of(each, None, flags.FLAGS.whole_steps)
                 jax.block_until_ready(call(*inputs))
             seconds[name].append(time.perf_counter() - start)
     ratio = statistics.median(seconds["together"]) / statistics.median(seconds["one_by_one"])
-    return {"steps": _WHOLE_STEPS.value, **seconds, "ratio": ratio}
+    return {"steps": flags.FLAGS.whole_steps, **seconds, "ratio": ratio}
 
 
 def quality_of(config: Config) -> dict:
     """Seconds and circuits of one precision: medians over the seeds that end with every pair right."""
-    call, (rows, state, mask) = call_of(config, None, _QUALITY_STEPS.value)
+    call, (rows, state, mask) = call_of(config, None, flags.FLAGS.quality_steps)
     seconds, _, (state, finite) = timing.once(call, rows, state, mask)
     params = parallel.gather([state.params], config.train.num_seeds)
     read = []
-    with jax.enable_x64(True):
+    with float64.enabled():
         for seed in range(config.train.num_seeds):
             exact = {name: jnp.asarray(x[seed], jnp.float64) for name, x in params.items()}
             read.append(summary.analyze(circuit.fold(exact, config.model)))
@@ -124,17 +124,17 @@ def quality_of(config: Config) -> dict:
 
 
 def main():
-    counts, groups = timing.sizes(_NUM_SEEDS), timing.sizes(_GROUPS, least=0)
-    for name in _PRECISIONS.value:
+    counts, groups = timing.sizes(flags.FLAGS["num_seeds"]), timing.sizes(flags.FLAGS["groups"], least=0)
+    for name in flags.FLAGS.precisions:
         if name not in PRECISIONS:
             raise ValueError(f"precisions must be among {', '.join(PRECISIONS)}, got {name!r}")
-    changes = {"p": _P.value, "d_mlp": _D_MLP.value, "train_fraction": _FRACTION.value}
+    changes = {"p": flags.FLAGS.p, "d_mlp": flags.FLAGS.d_mlp, "train_fraction": flags.FLAGS.train_fraction}
     base = preset("mainline").replace(**changes)
     gemm, memory = limits.gemm_rate(), limits.memory_rate()
     mask = train.seed_mask(0, base)
     flops = limits.folded_flops(base, train_pairs(mask, base).a.shape[-1])
     plain, inputs = call_of(base.replace(forward="plain"), None, 1)
-    wall, _, _ = timing.repeated(plain, *inputs, repeats=_REPEATS.value)
+    wall, _, _ = timing.repeated(plain, *inputs, repeats=flags.FLAGS.repeats)
     rates = {str(n): rates_of(base.replace(num_seeds=n), groups) for n in counts}
     last = {k: v for k, v in rates[str(counts[-1])].items() if k.startswith("group")}
     fastest = max(last, key=last.get)
@@ -154,13 +154,13 @@ def main():
         "fastest": fastest,
         "share_of_limit": last[fastest] / min(by_limit.values()) / len(jax.devices()),
     }
-    if _WHOLE_STEPS.value:
+    if flags.FLAGS.whole_steps:
         report["whole"] = whole_of(base.replace(num_seeds=counts[-1]))
-    if _QUALITY_STEPS.value:
-        trained = base.replace(num_seeds=_QUALITY_SEEDS.value)
-        report["quality"] = {n: quality_of(trained.replace(precision=n)) for n in _PRECISIONS.value}
+    if flags.FLAGS.quality_steps:
+        trained = base.replace(num_seeds=flags.FLAGS.quality_seeds)
+        report["quality"] = {n: quality_of(trained.replace(precision=n)) for n in flags.FLAGS.precisions}
     print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

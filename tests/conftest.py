@@ -18,6 +18,8 @@ import jax
 import matplotlib
 import pytest
 
+from modadd_jax.jax_internals import FAST_TO_COMPILE, HALF_WRITTEN_CACHE
+
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
@@ -52,10 +54,6 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item in items if item not in left]
 
 
-# Machine code that is compiled six times as fast and runs slower, which at the sizes of tests does not show.
-FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
-
 def pytest_configure(config):
     """Sets FAST_TO_COMPILE, for the workers and commands too. With XLA_FLAGS= all tests are as users run.
 
@@ -64,6 +62,7 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "as_users_run: compares bits of programs that are compiled as a user's are"
     )
+    config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN_CACHE}:UserWarning")
     if "XLA_FLAGS" not in os.environ:
         trial = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
         env = os.environ | {"XLA_FLAGS": FAST_TO_COMPILE, "JAX_PLATFORMS": "cpu"}

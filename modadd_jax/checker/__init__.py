@@ -172,6 +172,20 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     agree(record, f"{name}.smallest_proven_margin", smallest, within)
 
 
+def _counts(record: dict[str, Any], brute: int) -> None:
+    """The sums. Where a step has no count but a reason, all together have none."""
+    counts, total = record["operation_counts"], 0
+    for name, step in counts["steps"].items():
+        if step is None:
+            counts["uncounted"][name]  # a KeyError where there is no reason
+            total = None
+        elif total is not None:
+            total += sum(n for kind, n in step.items() if kind != "index")
+    agree(record, "operations", total)
+    agree(record, "brute_force_operations", brute)
+    agree(record, "operations_share", None if total is None else total / brute)
+
+
 def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[str, Any]) -> None:
     """Proves the claims of a certificate again. Raises ValueError that names the first thing that differs.
 
@@ -204,9 +218,6 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
         for name, slack in (("real", moved), ("float32", moved + program)):
             _statement(record, name, lower, slack)
         agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
-        steps, brute = record["operation_counts"]["steps"].values(), p**3 * model["d_mlp"]
-        agree(record, "operations", sum(n for step in steps for kind, n in step.items() if kind != "index"))
-        agree(record, "brute_force_operations", brute)
-        agree(record, "operations_share", record["operations"] / brute)
+        _counts(record, p**3 * model["d_mlp"])
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the certificate is incomplete or malformed: {error!r}") from error

@@ -52,7 +52,7 @@ def _share_axis(ax: Axes) -> None:
 def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     """Proven accuracy against operations, a curve a model, and every strategy's point in a row a model.
 
-    Open markers prove less than the model's accuracy.
+    Open markers prove less than the model's accuracy. Points whose operations are not counted are left out.
 
     Args:
       models: of frontier.json, at least one.
@@ -64,14 +64,15 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         dashes = "-" if index < len(MODEL_COLOURS) else "--"
         # From nothing proven to what each point adds: the most that this many operations prove.
+        counted = [point for point in model["points"] if point["share"] is not None]
         best = frontier_of(model)
-        x = [best[0]["share"], *(q["share"] for q in best), 1.0]
-        y = [0.0, *(q["proven"] for q in best), best[-1]["proven"]]
+        x = [*(q["share"] for q in best[:1]), *(q["share"] for q in best), 1.0]
+        y = [0.0, *(q["proven"] for q in best), *(q["proven"] for q in best[-1:])]
         left.step(x, y, where="post", color=colour, linestyle=dashes, linewidth=1.2, alpha=0.8, gid="curve")
         right.axhline(index, color=style.GREY, linewidth=0.3, zorder=0)
         key = {"color": colour, "linestyle": dashes, "linewidth": 2.5, "clip_on": False}
         right.plot([-0.05, -0.01], 2 * [index], transform=right.get_yaxis_transform(), **key)
-        for point in model["points"]:
+        for point in counted:
             shade, marker = LOOKS[point["name"]]
             complete = point["proven"] >= model["accuracy"]
             face = shade if complete else "white"
@@ -88,7 +89,7 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     right.spines["left"].set_visible(False)
     style.panel(left, "a", "proven for at most so many operations")
     style.panel(right, "b", "the strategies; open: not all that is right")
-    used = {point["name"] for model in models for point in model["points"]}
+    used = {q["name"] for model in models for q in model["points"] if q["share"] is not None}
     handles = [
         Line2D([], [], linestyle="none", color=shade, marker=marker, markersize=4.5, label=NAMES[name])
         for name, (shade, marker) in LOOKS.items()

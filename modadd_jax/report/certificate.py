@@ -5,6 +5,7 @@ from typing import Any
 
 from modadd_jax import checker
 from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.studies.frontier import uncounted, uncounted_text
 from modadd_jax.report.study import Option, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, listed
 
@@ -28,13 +29,17 @@ def statements(record: Mapping[str, Any]) -> Table:
     return cited("certificate", caption, "certificate.json", record, ("statement",), columns, rows)
 
 
+def _total(counts: Mapping[str, int] | None) -> int | None:
+    """Of one step; None where its operations could not be counted."""
+    return None if counts is None else sum(counts.values()) - counts["index"]
+
+
 def operations(record: Mapping[str, Any]) -> Table:
     """What each step of the proof costs, indexing left out."""
     brute = record["brute_force_operations"]
-    steps = record["operation_counts"]["steps"]
-    totals = {step: sum(counts.values()) - counts["index"] for step, counts in steps.items()}
+    totals = {step: _total(counts) for step, counts in record["operation_counts"]["steps"].items()}
     totals["all"] = record["operations"]
-    rows = [(step, total, total / brute) for step, total in totals.items()]
+    rows = [(step, total, None if total is None else total / brute) for step, total in totals.items()]
     columns = ("step", Column("operations", ",d"), Column("share", ".3%"))
     caption = "Operations of each step of the proof, and their share of brute force."
     return listed("certificate_operations", caption, columns, rows)
@@ -50,7 +55,7 @@ def _unproven(pairs: list[list[int]]) -> str:
 def document(record: Mapping[str, Any]) -> list[str | Table]:
     counts = record["operation_counts"]
     brute = record["brute_force_operations"]
-    fold = sum(counts["fold"].values()) - counts["fold"]["index"]
+    fold, reasons = _total(counts["fold"]), uncounted(record)
     stages = ", ".join(f"{stage}: {share:.2%}" for stage, share in record["stages"].items())
     half = counts["brute_force_symmetric_half"]
     return [
@@ -59,9 +64,10 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         _unproven(record["real"]["unproven"]),
         f"Inputs by the finest stage they needed: {stages}.",
         operations(record),
+        *([uncounted_text(reasons)] if reasons else []),
         f"Brute force: {brute:,} multiply-adds"
         + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
-        + f". Folding the weights, which both need: {fold:,}.",
+        + f". Folding the weights, which both need: {'not counted' if fold is None else f'{fold:,}'}.",
         EXPLANATION,
     ]
 

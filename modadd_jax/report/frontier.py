@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from modadd_jax.analysis.studies.frontier import STAGES
+from modadd_jax.analysis.studies.frontier import STAGES, uncounted_text
 from modadd_jax.report.table import Column, Table, listed
 
 EXPLANATION = """\
@@ -17,13 +17,23 @@ def _percent(share: float) -> str:
     return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"
 
 
+def _cell(point: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    if point is None:
+        return None, None
+    share = "not counted" if point["share"] is None else f"{point['share']:.2%}"
+    return share, _percent(point["proven"])
+
+
 def document(record: Mapping[str, Any]) -> list[str | Table]:
-    rows = []
+    rows, reasons = [], []
     for model in record["models"]:
         by_name = {point["name"]: point for point in model["points"]}
-        found = (by_name.get(name) for name in NAMES)
-        cells = ((None, None) if q is None else (q["share"], _percent(q["proven"])) for q in found)
+        cells = (_cell(by_name.get(name)) for name in NAMES)
         rows.append((model["name"], (model["keys"], model["extra"]), *cells))
-    columns = ("model", Column("keys + extra", "{} + {}"), *(Column(name, "{:.2%}: {}") for name in NAMES))
+        reasons += [
+            f"{model['name']}, {name}: {uncounted_text(found)}" for name, found in model["uncounted"].items()
+        ]
+    columns = ("model", Column("keys + extra", "{} + {}"), *(Column(name, "{}: {}") for name in NAMES))
     caption = "Operations against proven accuracy."
-    return ["# Operations against proven accuracy", listed("frontier", caption, columns, rows), EXPLANATION]
+    table = listed("frontier", caption, columns, rows)
+    return ["# Operations against proven accuracy", table, *reasons, EXPLANATION]

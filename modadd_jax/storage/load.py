@@ -94,7 +94,7 @@ class Run:
         if seed is None:
             return 0
         if isinstance(seed, bool) or seed not in self.seeds:
-            raise ValueError(f"seed must be one of the run's, {_listed(self.seeds)}, got {seed!r}")
+            raise ValueError(f"seed must be one of the run's ({_listed(self.seeds)}), got {seed!r}")
         return self.seeds.index(seed)
 
     def load(self, seed: int | None = None, step: int | None = None) -> Model:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from modadd_jax import circuit, losses, model
+from modadd_jax import circuit, float64, losses, model
 from modadd_jax.config import Config
 from modadd_jax.data import Grid, Pairs, all_targets, targets, train_grid, train_mask, train_pairs
 from modadd_jax.training import parallel
@@ -77,7 +77,7 @@ def x64_of(config: Config):
     JAX's x64 mode changes the last bits of a float32 run too (how its constants are rounded), so it is
     off for those.
     """
-    return jax.enable_x64(config.train.dtype == "float64")
+    return float64.enabled(config.train.dtype == "float64")
 
 
 def seed_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array]:

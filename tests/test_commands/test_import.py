@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
         f"{zhong}good.pt --config={files}/gelu.json": "act_fn is 'GeLU'; only ReLU",
         f"{zhong}good.pt --config={files}/list.json": "is no JSON object",
         f"{zhong}good.pt --config={files}/none.json": "none.json cannot be read",
-        f"{zhong}good.pt --attention_rate=1": "--attention_rate is for transformer_lens",
+        f"{zhong}good.pt --attention_rate=1": "attention_rate is for transformer_lens",
         f"{zhong}missing.npz": "has no blocks.0.mlp.W_in",
         f"{zhong}norm.npz": "ln_final.w: the model has layer norm",
         f"{zhong}shape.npz": "pos_embed.W_pos has shape (2, 5), which does not fit",

@@ -17,6 +17,7 @@ from modadd_jax import circuit
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.bounds import table as bounds
 from modadd_jax.config import Config
+from modadd_jax.jax_internals import with_devices
 from modadd_jax.storage import sweep_dir as sweep_files
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import step as train
@@ -112,7 +113,7 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
 def test_three_devices_read_what_one_reads(run, tmp_path):
     """The finite seeds are two: one row is a copy."""
     path, report, _ = run
-    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"}
+    env = os.environ | {"XLA_FLAGS": with_devices(os.environ["XLA_FLAGS"], 3)}
     line = [sys.executable, "-m", "experiments.summarize", f"--workdir={path}", f"--out={tmp_path}"]
     subprocess.run(line, cwd=ROOT, env=env, check=True)
     found = json.loads((tmp_path / "summary.json").read_text())

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from modadd_jax.config import Config
+from modadd_jax.jax_internals import with_devices
 from modadd_jax.storage.workdir import Workdir, locked
 from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
@@ -45,7 +46,7 @@ def start(path, *flags, devices, module="train"):
     env = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1",
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": with_devices(os.environ["XLA_FLAGS"], devices),
     }
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.{module}", *FLAGS, f"--workdir={path}", *flags],

@@ -201,8 +201,8 @@ def integral(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     read = _readout(circuit, hints)
     first = _stage(circuit, hints, bins, read, symmetric)
     counted = {
-        "readout": operations.count(classes.readout, circuit, hints),
-        "integral": operations.count(partial(stage, symmetric=symmetric), circuit, hints, bins, read).plus(
+        "readout": operations.tally(classes.readout, circuit, hints),
+        "integral": operations.tally(partial(stage, symmetric=symmetric), circuit, hints, bins, read).plus(
             Operations(comparisons=2 * first.lower.size)  # with what is required, and for the least
         ),
     }

@@ -34,7 +34,7 @@ from modadd_jax.analysis.certificates.class_bounds import (
 )
 from modadd_jax.analysis.certificates.event_sums import Events, Switches
 from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.certificates.operations import Operations, Tally
 from modadd_jax.circuit import Circuit, pair_logits
 
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
@@ -199,7 +199,7 @@ class _State(NamedTuple):
 
     lower: np.ndarray  # [D (d), p (y)] least bound of the margins that are settled
     stage: np.ndarray  # [D (d), p (y)] int, the finest stage so far
-    counted: dict[str, Operations]
+    counted: dict[str, Tally]
     slack: dict[str, float]
     left: dict[str, int]  # what each stage left to the next
 
@@ -225,12 +225,12 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     first = _stage1(circuit, hints, read, known, symmetric)
     exact_events = max(int(side.n_events) for side in found)
     counted = {
-        "readout": operations.count(readout, circuit, hints),
-        "switches": operations.count(partial(sides, symmetric=symmetric), circuit, hints),
-        "event sums": operations.count(
+        "readout": operations.tally(readout, circuit, hints),
+        "switches": operations.tally(partial(sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.tally(
             partial(known_sums, capacity=exact_events), circuit, hints, found, read.basis
         ),
-        "stage 1": operations.count(partial(stage1, symmetric=symmetric), circuit, hints, read, known).plus(
+        "stage 1": operations.tally(partial(stage1, symmetric=symmetric), circuit, hints, read, known).plus(
             Operations(comparisons=2 * first.lower.size)  # with what is required, and for the least
         ),
     }
@@ -264,9 +264,9 @@ def _finer(
     values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (y)]
     state.slack["stage 2"] = float(slack)
     state.counted["stage 2"] = (
-        operations.count(margins.low_rank_slack, circuit, read, known)
-        .plus(operations.count(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
-        .plus(operations.count(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
+        operations.tally(margins.low_rank_slack, circuit, read, known)
+        .plus(operations.tally(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
+        .plus(operations.tally(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
         .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
     )
     proven = values > required
@@ -288,7 +288,7 @@ def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
         a, b = margins.inputs_of(d, y, p)
         values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
         _settle(state, (d, y), values - slack, 3)
-        state.counted["stage 3"] = operations.count(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
+        state.counted["stage 3"] = operations.tally(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
     else:
         d, y = cells // p, cells % p
         values, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
@@ -296,10 +296,10 @@ def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
         state.stage[d, y] = 3
 
 
-def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Operations]:
+def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Tally]:
     """Exact margins [n] of the inputs a, b, int [n], and what they take. Eager."""
     values = _in_chunks(partial(_inputs, circuit), (a, b))
-    return values, operations.count(exact_inputs, circuit, *[_integers(a.size)] * 2)
+    return values, operations.tally(exact_inputs, circuit, *[_integers(a.size)] * 2)
 
 
 def _constants(read: Readout, known: Sums, first: Stage1, found, state: _State) -> dict[str, Any]:

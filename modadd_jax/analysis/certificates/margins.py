@@ -24,7 +24,7 @@ import numpy as np
 
 from modadd_jax.analysis.bounds.enclosure import gamma, unit
 from modadd_jax.analysis.bounds.logits import class_centred, least_squares
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.certificates.operations import Tally
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.circuit import Circuit
 
@@ -51,7 +51,7 @@ class Proof(NamedTuple):
     stage: np.ndarray  # [p (a), p (b)] int from 1, the finest stage that the input needed
     slack: float  # largest rounding slack subtracted, in logits
     constants: dict[str, Any]  # the numbers the proof used, for JSON
-    operations: dict[str, Operations]  # by step
+    operations: dict[str, Tally]  # by step
 
 
 class Readout(NamedTuple):

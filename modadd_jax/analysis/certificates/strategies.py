@@ -28,7 +28,7 @@ from modadd_jax.analysis.bounds.logits import class_centred
 from modadd_jax.analysis.certificates import float32 as program_error
 from modadd_jax.analysis.certificates import integral, linear, margins, operations
 from modadd_jax.analysis.certificates.margins import DIRECTION, Hints, Proof, Readout, Sums
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.certificates.operations import Operations, Uncounted
 from modadd_jax.analysis.reading import check_circuit
 from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
@@ -55,7 +55,7 @@ def brute(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -
     del hints, required
     p = circuit.u.shape[0]
     slack = float(_exact_slack(circuit))
-    counted = {"all inputs": operations.count(all_margins, circuit)}
+    counted = {"all inputs": operations.tally(all_margins, circuit)}
     lower = np.asarray(_all_margins(circuit)) - slack
     return Proof(lower, np.ones((p, p), int), slack, {"slack": {"exact": slack}}, counted)
 
@@ -110,9 +110,9 @@ def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0
     known = _activation_sums(circuit, read.basis)
     lower = np.array(_low_rank_margins(circuit, read, known))
     counted = {
-        "readout": operations.count(margins.read_out, circuit, probes),
-        "activations": operations.count(activation_sums, circuit, read.basis),
-        "margins": operations.count(low_rank_margins, circuit, read, known),
+        "readout": operations.tally(margins.read_out, circuit, probes),
+        "activations": operations.tally(activation_sums, circuit, read.basis),
+        "margins": operations.tally(low_rank_margins, circuit, read, known),
     }
     slack = {"low rank": float(_low_rank_slack(circuit, read, known))}
     stage = np.ones((p, p), int)
@@ -162,9 +162,9 @@ def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     shapes = jax.eval_shape(partial(linear.event_lists, capacity=exact_events), circuit, hints, found)
     weights = jax.ShapeDtypeStruct((m, p), centred.dtype)
     counted = {
-        "switches": operations.count(partial(linear.sides, symmetric=symmetric), circuit, hints),
-        "event sums": operations.count(partial(linear.event_sums, p=p), hints, shapes, weights),
-        "margins": operations.count(_with_skip, circuit, products),
+        "switches": operations.tally(partial(linear.sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.tally(partial(linear.event_sums, p=p), hints, shapes, weights),
+        "margins": operations.tally(_with_skip, circuit, products),
     }
     # The products' own error, twice, and four sums of numbers at most as large as these.
     error = float(_error(circuit, found, centred, hints.k.size))
@@ -246,7 +246,10 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     record["float32"] = {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)}
     record["slack"]["program"] = program_slack
     counts = record["operation_counts"]
-    counts["fold"] = operations.count(partial(fold, config=model), exact)._asdict()
+    folding = operations.tally(partial(fold, config=model), exact)
+    counts["fold"] = operations.by_kind(folding)
+    if isinstance(folding, Uncounted):
+        counts["uncounted"]["fold"] = folding.reason
     p, m = circuit.u.shape
     counts["brute_force_symmetric_half"] = p**2 * (p + 1) // 2 * m if model.is_symmetric else None
     return record
@@ -274,7 +277,7 @@ def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack:
         "proven_accuracy": real["proven_accuracy"],
         "operations": counted.total,
         "brute_force_operations": brute_force,
-        "operations_share": counted.total / brute_force,
+        "operations_share": None if counted.total is None else counted.total / brute_force,
         "real": real,
         "float32": None,
         "slack": {"rounding": proof.slack, "fold": fold_slack, "program": None},
@@ -283,8 +286,11 @@ def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack:
         "constants": proof.constants,
         "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
         "operation_counts": {
-            "steps": {step: count._asdict() for step, count in proof.operations.items()},
+            "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
             "fold": None,
+            "uncounted": {
+                step: count.reason for step, count in proof.operations.items() if isinstance(count, Uncounted)
+            },
             "brute_force_symmetric_half": None,
         },
     }

@@ -12,6 +12,16 @@ STAGES = {
 }
 
 
+def uncounted(record: Mapping[str, Any]) -> dict[str, str]:
+    """Why a step's operations are not counted, by step; certificates of before this was asked have none."""
+    return record["operation_counts"].get("uncounted", {})
+
+
+def uncounted_text(found: Mapping[str, str]) -> str:
+    """Says so; of `uncounted`, not empty."""
+    return "Not counted: " + "; ".join(f"{step} ({reason})" for step, reason in found.items()) + "."
+
+
 def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each stage of a strategy had proven, and for how many operations in all up to there.
 
@@ -21,19 +31,20 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
       record: certificate.json.
     Returns:
-      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1].
+      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1]. The middle two are None
+      from the first step on that could not be counted.
     """
     steps = record["operation_counts"]["steps"]
-    totals = {step: sum(c.values()) - c["index"] for step, c in steps.items()}
     strategy, brute = record["strategy"], record["brute_force_operations"]
     found, spent, proven, names = [], 0, 0.0, {}
     for name, step in STAGES.get(strategy, {strategy: None}).items():
         names.setdefault(step or list(steps)[-1], name)
-    for step, total in totals.items():
-        spent += total
+    for step, counts in steps.items():
+        spent = None if spent is None or counts is None else spent + sum(counts.values()) - counts["index"]
         if step in names:
             proven += record["stages"].get(str(len(found) + 1), 0.0)
-            found.append({"name": names[step], "operations": spent, "share": spent / brute, "proven": proven})
+            share = None if spent is None else spent / brute
+            found.append({"name": names[step], "operations": spent, "share": share, "proven": proven})
     found[-1]["proven"] = record["proven_accuracy"]
     return found
 
@@ -54,14 +65,20 @@ def model_of(name: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, A
         "extra": len(records["linear"]["hints"]["extra"]),
         "accuracy": records["brute"]["proven_accuracy"],
         "slack": records["brute"]["slack"],
-        "points": sorted((q for r in records.values() for q in points(r)), key=lambda q: q["operations"]),
+        "points": sorted((q for r in records.values() for q in points(r)), key=_cheapest_first),
+        "uncounted": {name: found for name, r in records.items() if (found := uncounted(r))},
     }
 
 
+def _cheapest_first(point: Mapping[str, Any]) -> tuple[bool, int]:
+    """What was not counted comes last."""
+    return point["operations"] is None, point["operations"] or 0
+
+
 def frontier(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The points that prove more than every cheaper one."""
+    """The points that prove more than every cheaper one, of those whose operations are counted."""
     kept: list[dict[str, Any]] = []
     for point in model["points"]:  # ascending in operations
-        if not kept or point["proven"] > kept[-1]["proven"]:
+        if point["operations"] is not None and (not kept or point["proven"] > kept[-1]["proven"]):
             kept.append(point)
     return kept
