@@ -167,4 +167,5 @@ def reproduce(subject: Subject, out: Path, studies: Sequence[Study] = STUDIES) -
             print(f"[{number}/{total}] {name}: finished before", flush=True)
         else:
             records.timed(name, f"{number}/{total}", work)
-    return [name for name, row in records.stages.items() if row["status"] == "failed"]
+    names = (*(study.name for study in studies), *EXTRA)
+    return [name for name in names if records.stages[name]["status"] == "failed"]

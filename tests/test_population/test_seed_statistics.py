@@ -16,7 +16,8 @@ from modadd_jax.data import all_targets
 from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.losses import margin
-from modadd_jax.report.population import map_text, value_text
+from modadd_jax.report.population import map_document
+from modadd_jax.report.study import document_text
 from tests.problems import PROBLEMS, circuit
 
 
@@ -195,10 +196,10 @@ def test_the_map_counts_along_the_lines_of_a_cross():
     assert keys["double_is_key"]["auc"] < 0.5  # the muddy key, k = 3, has its double among the keys
     assert cells.spread([3.0, None, 1.0, 2.0])["median"] == 2
     assert cells.spread([None]) is None
-    text = map_text(record | {"unfinished": ["c9"]}, found)
+    text = document_text(map_document(record | {"unfinished": ["c9"]}, found))
     assert "c9" in text
     assert "train_fraction (d_mlp=64, loss=log1p): 0.4: 0/3, 0.6: 1/3, 0.8: 1/3" in text
-    assert value_text(True) == "True"
+    assert cells.value_text(True) == "True"
     with pytest.raises(ValueError, match="no finished cell"):
         cells.map_of([], fields)
 
