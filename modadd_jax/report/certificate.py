@@ -103,4 +103,5 @@ CHECK = Study(
     command="certify",
     run=check,
     needs=needs_circuit,
+    has_record=False,
 )

@@ -123,7 +123,7 @@ def write_report(subject: Subject, studies: Sequence[Study], out: Path, records:
 
 def _study(study: Study, subject: Subject, out: Path, records: _Records, place: str) -> bool:
     """Does one stage where it can be done and is not done yet. Returns whether it was tried."""
-    writes = (study.file,) if (out / study.file).exists() else ()
+    writes = (study.file,) if study.has_record else ()
     reason = study.needs(subject)
     if reason is not None:
         records.add(study.name, status="left out", reason=reason)

@@ -145,6 +145,7 @@ class Study(NamedTuple):
     # begins with decides; indexes are left out.
     sources: Mapping[str, str] = {}
     stage: Mapping[str, Any] | None = {}  # the options in experiments.reproduce; None: it is no stage of it
+    has_record: bool = True  # False: it only passes or fails
     is_of_run: bool = False  # about every seed of the run, whichever the subject is
 
     @property
