@@ -33,7 +33,7 @@ def main():
     for forward in ("plain", "folded"):
         config = base.replace(forward=forward)
         init, chunk, _ = train.seed_functions(config)
-        rows = train.rows_of([config])
+        rows = train.specs_of([config])
         state, mask = init(rows)
         calls[forward] = (chunk(flags.FLAGS.steps), rows, state, mask)
         timing.once(*calls[forward])  # compiles

@@ -11,10 +11,8 @@ from absl import flags
 from modadd_jax import circuit
 from modadd_jax.circuit import Circuit, Nearest
 from modadd_jax.config import Config
-from modadd_jax.storage.load import Model, Run, open_run, seeds_alive_at
+from modadd_jax.storage.load import Model, Run, open_run
 from modadd_jax.storage.workdir import Workdir
-
-reached = seeds_alive_at
 
 
 class Loaded(NamedTuple):

@@ -20,7 +20,6 @@ import numpy as np
 
 from modadd_jax import circuit as circuits
 from modadd_jax import float64
-from modadd_jax import model as models
 from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.certificates import strategies
@@ -91,11 +90,9 @@ def make_train(config: Config) -> Callable[[jax.Array], tuple[TrainState, Metric
     whole, rest = divmod(config.train.num_steps, config.train.eval_every)
 
     def train(key: jax.Array) -> tuple[TrainState, Metrics]:
-        with jax.default_matmul_precision(config.train.precision):
+        with jax.default_matmul_precision(config.train.precision), steps.x64_of(config):
             init_key, split_key = jax.random.split(key)
-            params = models.init_params(init_key, config.model)
-            state = TrainState(params, steps.make_optimizer(config).init(params), jnp.int32(0))
-            mask = train_mask(split_key, config)
+            state, mask = steps.state_of_key(init_key, config), train_mask(split_key, config)
 
             def go_on(state, num_steps):
                 state = steps.run_steps(state, mask, config, num_steps)

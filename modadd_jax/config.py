@@ -148,7 +148,7 @@ class TrainConfig:
     warmup_steps: int = 10  # linear, from 0
     loss: str = "log1p"  # log1p (accurate at any size) | standard (log-softmax)
     dtype: str = "float32"  # float32 | float64: of weights, gradients, optimiser and checkpoints
-    forward: str = "auto"  # auto (folded where the model separates) | plain | folded
+    forward: str = "auto"  # auto (folded where the model separates, else tables) | plain | folded
     precision: str = "highest"  # of float32 matrix products; "default" lets a GPU use TF32
     eval_every: int = 250  # steps between evaluations on all p^2 pairs
     checkpoint_every: int = 2_500  # steps between checkpoints
@@ -233,12 +233,23 @@ class Config:
 
     @property
     def folded(self) -> bool:
-        """Whether training works on the tables u, v (True) or on token sequences."""
+        """Whether training works on the tables u, v of a circuit."""
         return self.model.is_separable and self.train.forward != "plain"
+
+    @property
+    def tabled(self) -> bool:
+        """Whether training works on tables of the tokens (training/attention.py).
+
+        Neither this nor `folded`: on token sequences.
+        """
+        return not self.model.is_separable and self.train.forward != "plain"
 
     def to_dict(self) -> dict[str, Any]:
         model = {"model": dataclasses.asdict(self.model)}
-        return model | ({"imported": True} if self.imported else {"train": dataclasses.asdict(self.train)})
+        if self.imported:
+            return model | {"imported": True}
+        train = dataclasses.asdict(self.train)
+        return model | {"train": train | {"seed_list": list(train["seed_list"])}}  # as JSON gives it back
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Config":

@@ -133,9 +133,13 @@ def is_variable(atom: Any) -> bool:
 FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 
+# Set by a user, or by `with_devices`: jax.config.jax_num_cpu_devices then gives way to it.
+DEVICES_FLAG = "xla_force_host_platform_device_count"
+
+
 def with_devices(flags: str, count: int) -> str:
     """XLA_FLAGS for `count` devices of one CPU."""
-    return f"{flags} --xla_force_host_platform_device_count={count}".strip()
+    return f"{flags} --{DEVICES_FLAG}={count}".strip()
 
 
 def compilations(jitted: Callable) -> int:

@@ -1,18 +1,26 @@
 """The study `algorithm`: clock or pizza, of a model of any attention rate; and the table over rates."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.figures.algorithm import algorithm as draw
 from modadd_jax.report.analysis import key_rows
 from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject
-from modadd_jax.report.table import Column, Table, cited, value_text
+from modadd_jax.report.table import Column, Table, cited, listed, value_text
 
 BOUNDARIES = """\
-Boundaries, as in Figure 7 of Zhong et al.: a pizza's symmetricity is above {gradient_symmetricity} and its
-irrelevance below {distance_irrelevance}, a clock's are on the other sides; in between, the two disagree."""
+Boundaries, chosen from Zhong et al.'s population (docs/theory.md section 2.9): a pizza's symmetricity is
+above {gradient_symmetricity} and its irrelevance below {distance_irrelevance}, a clock's are on the other
+sides; in between, the two disagree."""
+
+MEDIANS = """\
+Medians and quartiles of the models that get at least 99 % of all inputs right."""
+
+THEIRS = """
+Theirs: {models} public models of Zhong et al. (validation at least 0.99), those of the interval
+of the attention rate that holds ours."""
 
 
 def isolation(record: Mapping[str, Any]) -> Table:
@@ -37,8 +45,34 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
     return [said, isolation(record), BOUNDARIES.format(**record["thresholds"])]
 
 
-def rates_document(record: Mapping[str, Any]) -> list[str | Table]:
-    """Of attention_rate.json: one row for each trained model."""
+def _quartiles(quantiles: list[float] | None) -> tuple[float | None, ...]:
+    """Median and quartiles, of clock_or_pizza.QUANTILES."""
+    return (None, None, None) if quantiles is None else (quantiles[2], quantiles[1], quantiles[3])
+
+
+def rates_table(rates: Sequence[Mapping[str, Any]], population: Mapping[str, Any] | None) -> Table:
+    """One row for each attention rate, of clock_or_pizza.by_rate, next to those of a population."""
+    fields = ("gradient_symmetricity", "distance_irrelevance")
+    rows = []
+    for r in rates:
+        row = [r["attention_rate"], r["models"], *(_quartiles(r[field]) for field in fields)]
+        if population:
+            bins = population["bins"]
+            own = next((b for b in bins if r["attention_rate"] < b["high"]), bins[-1])
+            row += [own["models"], *(_quartiles(own[field]) for field in fields)]
+        rows.append(row)
+    form = "{:.3f} ({:.3f}, {:.3f})"
+    columns = [Column("rate", "g"), "models", Column("symmetricity", form), Column("irrelevance", form)]
+    if population:
+        columns += ["their models"]
+        columns += [Column("their symmetricity", form), Column("their irrelevance", form)]
+    return listed("attention_rates", "Clock or pizza at each attention rate.", columns, rows)
+
+
+def rates_document(
+    record: Mapping[str, Any], population: Mapping[str, Any] | None = None
+) -> list[str | Table]:
+    """Of attention_rate.json: one row for each rate, next to a population, and one for each trained model."""
     columns = (
         Column("accuracy", ".2%", "{}.accuracy"),
         Column("symmetricity", ".4f", "{}.gradient_symmetricity"),
@@ -53,9 +87,11 @@ def rates_document(record: Mapping[str, Any]) -> list[str | Table]:
         for i, m in enumerate(record["models"])
     ]
     heads = ("rate", "seed", "key frequencies")
-    caption = "Clock or pizza at every attention rate."
+    caption = "Clock or pizza, model by model."
     table = cited("attention_rate", caption, "attention_rate.json", record, heads, columns, rows)
-    return [table, BOUNDARIES.format(**record["thresholds"])]
+    theirs = THEIRS.format(models=population["models"]) if population else ""
+    boundaries = BOUNDARIES.format(**record["thresholds"])
+    return [rates_table(record["rates"], population), MEDIANS + theirs, table, boundaries]
 
 
 def run(subject: Subject) -> Outcome:

@@ -10,7 +10,10 @@ from modadd_jax.analysis import lens
 from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import all_logits
+from modadd_jax.figures.regression import regression as draw_regression
+from modadd_jax.report.regression import clock_or_pizza
 from modadd_jax.report.study import Drawing, Option, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, value_text
 
@@ -83,7 +86,14 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         parts.insert(0, ADDITIVE.format(rate=record["model"]["attention_rate"], **record["additive_part"]))
     if not record["frequencies"]:
         return [*parts, "no key frequency: no structure to read yet"]
-    return [*parts, phases(record), EXPLANATION]
+    return [*parts, phases(record), EXPLANATION, *clock_or_pizza(record)]
+
+
+def regression_of(subject: Subject) -> regression.Regression:
+    """Clock against pizza at the key frequencies of the circuit read."""
+    found = subject.reading.frequencies
+    delta = [float(f.waveform.delta) for f in found] if subject.config.model.separate_vocab else None
+    return regression.study_circuit(subject.reading.circuit, [int(f.k) for f in found], delta)
 
 
 def additive_part(subject: Subject, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,6 +122,7 @@ def analysis_of(subject: Subject) -> dict[str, Any]:
         "model": {name: getattr(model, name) for name in names} | {"attention_scale": model.kappa},
         **numbers,
         "logit_bound": proven["logit_bound"],
+        "regression": regression.summarize(regression_of(subject)),
         **({} if subject.nearest is None else additive_part(subject, numbers)),
     }
 
@@ -175,6 +186,12 @@ DRAWINGS = {
         "Every logit against three closed forms.",
         lambda subject, *_: figures.logits_against_forms(subject.reading),
     ),
+    "regression": Drawing(
+        "Clock against pizza by regression: what each formula explains of the logits.",
+        lambda _, outcome: (
+            draw_regression(outcome.record["regression"]) if outcome.record["frequencies"] else None
+        ),
+    ),
     "profiles": _drawing(
         "How the logits depend on <i>a</i> − <i>b</i>, and what each closed form says.",
         lambda subject, *_: figures.profiles(subject.reading),
@@ -222,6 +239,7 @@ STUDY = Study(
         "additive_part": "modadd_jax.report.analysis.additive_part",
         "variance_explained": "modadd_jax.analysis.neurons.read_neurons",
         "closed_form": "modadd_jax.analysis.closed_form.explained",
+        "regression": "modadd_jax.analysis.studies.regression.summarize",
         "frequencies.k": "modadd_jax.analysis.neurons.key_frequencies",
         "frequencies.n_neurons": "modadd_jax.analysis.neurons.key_frequencies",
         "frequencies.weight_share": "modadd_jax.analysis.neurons.key_frequencies",

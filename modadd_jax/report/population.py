@@ -3,15 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.figures import population as figures
 from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, listed
-from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training.step import state_like
 
@@ -115,8 +112,7 @@ def document(summary: Mapping[str, Any]) -> list[str | Table]:
 def run(subject: Subject) -> Outcome:
     config = subject.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
-    alive = seeds_alive_at(config, state, step)
-    found = summarize_seeds(state.params, config, step, np.asarray(state.step), alive)
+    found = summarize_seeds(config, state, step)
     about = {"checkpoint": {"step": step, "params_sha256": sha256_of_params(state.params)}}
     return Outcome({"config": config.to_dict()} | found, about=about)
 

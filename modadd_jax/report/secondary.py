@@ -60,7 +60,7 @@ def whole_table(record: Mapping[str, Any]) -> Table:
     columns = [Column(words, ".4f", f"r2_steps.{name}") for name, words in STEPS.items()]
     columns.append(Column("most", ".4f", "r2_most"))
     caption = "The closed form step by step: share of the variance of all logits."
-    rows = [(("all logits",), "")]
+    rows = [(("all logits",), "{}")]
     return cited("secondary_explained", caption, "secondary.json", record, ("of",), columns, rows)
 
 

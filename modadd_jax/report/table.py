@@ -28,7 +28,7 @@ class Column(NamedTuple):
 
     head: str
     form: str = "{}"  # as of `Cell`; a format specification alone, such as ".4f", is that of one value
-    path: str | tuple[str, ...] = "{}"  # of `cited` tables, one for each value; {} stands for the row's path
+    path: str | tuple[str, ...] = "{}"  # of `cited` tables, one for each value: see there
     latex: str | None = None  # the heading in LaTeX, where it is not `head`
 
     @property
@@ -118,7 +118,8 @@ def cited(
     Args:
       source: the JSON file that holds the record.
       heads: of the labels.
-      columns: with the places of their values.
+      columns: with the places of their values; {} in one stands for the row's path, and where it has none, it
+        stands for {} in the row's path.
       rows: (labels, path) each; None for the path of a row that has no numbers.
     Raises:
       KeyError: where a place holds nothing.
@@ -127,7 +128,9 @@ def cited(
     def cell(path: str | None, column: Column) -> Cell:
         if path is None:
             return Cell((None,) * len(column.paths), column.template)
-        paths = tuple(own.replace("{}", path) for own in column.paths)
+        paths = tuple(
+            own.replace("{}", path) if "{}" in own else path.replace("{}", own) for own in column.paths
+        )
         return Cell(tuple(lookup(record, own) for own in paths), column.template, paths)
 
     made = tuple(

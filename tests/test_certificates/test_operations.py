@@ -144,7 +144,7 @@ def test_an_unknown_primitive_is_refused_and_tallied_as_not_counted(runs):
 
 
 def test_a_param_that_is_called_otherwise_is_a_reason_too(monkeypatch):
-    monkeypatch.setattr(jax_internals, "sorted_axis", lambda eqn: eqn.params["renamed"])
+    monkeypatch.setattr(jax_internals, "sorted_axis", lambda sort: sort.params["renamed"])
     assert tally(jnp.sort, floats(5)) == Uncounted("KeyError: 'renamed'")
 
 

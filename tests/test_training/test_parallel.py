@@ -1,6 +1,6 @@
 """Many devices, many processes and many waves give what one device gives.
 
-Waves, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
+Batches, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: after
 60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: at most 3e-7).
 """

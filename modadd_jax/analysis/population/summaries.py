@@ -23,8 +23,10 @@ from modadd_jax.analysis.population.seed_statistics import (
 from modadd_jax.analysis.population.sweep_map import counts, distributions
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.model import param_shapes
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training import parallel
+from modadd_jax.training.step import TrainState
 
 # Seeds read together on an accelerator, one on a CPU: the logits of one are p^3 float64, 12 MB at
 # p = 113, and several tables of that size live at once.
@@ -80,12 +82,7 @@ def read_seeds(
 
 
 def summarize_seeds(
-    params: Mapping[str, np.ndarray],
-    config: Config,
-    step: int,
-    steps_done: np.ndarray,
-    alive: np.ndarray,
-    progress: Callable[[int], object] = lambda n: None,
+    config: Config, state: TrainState, step: int, progress: Callable[[int], object] = lambda n: None
 ) -> dict[str, Any]:
     """What summary.json holds of the seeds of one saved step: {counts, distributions, seeds}. Needs x64.
 
@@ -93,38 +90,27 @@ def summarize_seeds(
     alone.
 
     Args:
-      params: float32 weights [S, ...] of the seeds in the order of config.train.seeds.
       config: of a separable model.
-      step: the step saved.
-      steps_done: int [S], updates that each seed has done.
-      alive: bool [S], which seeds came as far as `step`.
+      state: [S, ...] of its seeds.
+      step: at which it was saved.
       progress: told how many more seeds are read.
     """
-    params = {name: np.asarray(x) for name, x in params.items()}
-    places = np.flatnonzero(alive)
-    progress(alive.size - places.size)
-    read = (
-        read_seeds({name: x[places] for name, x in params.items()}, config.model, progress)
-        if len(places)
-        else []
-    )
-    found = dict(zip(places.tolist(), read, strict=True))
+    params = {name: np.asarray(x) for name, x in state.params.items()}
+    done = np.asarray(state.step)
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
+    progress(done.size - alive.size)
+    found = dict.fromkeys(range(done.size))
+    if alive.size:
+        own = {name: x[alive] for name, x in params.items()}
+        found |= dict(zip(alive.tolist(), read_seeds(own, config.model, progress), strict=True))
     rows = []
     for index, seed in enumerate(config.train.seeds):
-        row, numbers = {"seed": seed, "step": int(steps_done[index])}, found.get(index)
-        if numbers is None:
-            judged = verdicts.not_finite(int(steps_done[index]), step)
-        else:
-            judged = verdicts.verdict(numbers)
-            if numbers["finite"]:
-                own = {name: x[index] for name, x in params.items()}
-                row |= (
-                    {"params_sha256": sha256_of_params(own)} | numbers | _relations(numbers, config.model.p)
-                )
+        row, numbers = {"seed": seed, "step": int(done[index])}, found[index]
+        judged = verdicts.not_finite(int(done[index]), step) if numbers is None else verdicts.verdict(numbers)
+        if numbers is not None and numbers["finite"]:
+            keys = [f["k"] for f in numbers["frequencies"]]
+            related = [r._asdict() for r in verdicts.relations(keys, config.model.p)]
+            sha256 = sha256_of_params({name: x[index] for name, x in params.items()})
+            row |= {"params_sha256": sha256} | numbers | {"relations": related}
         rows.append(row | {"verdict": judged.verdict, "reasons": list(judged.reasons)})
     return {"counts": counts(rows), "distributions": distributions(rows), "seeds": rows}
-
-
-def _relations(numbers: Mapping[str, Any], p: int) -> dict[str, Any]:
-    keys = [f["k"] for f in numbers["frequencies"]]
-    return {"relations": [relation._asdict() for relation in verdicts.relations(keys, p)]}
