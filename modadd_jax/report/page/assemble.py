@@ -56,7 +56,7 @@ def _file(name: str) -> str:
 
 
 @functools.cache
-def _engine() -> jinja2.Environment:
+def engine() -> jinja2.Environment:
     loader = jinja2.FunctionLoader(lambda name: _file(f"sections/{name}"))
     return jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -210,7 +210,7 @@ class _Page:
             return Markup(self.cite(file, path, form))
 
         text = (
-            _engine()
+            engine()
             .from_string(source(section))
             .render(
                 record=self.results[study.file],
@@ -254,7 +254,7 @@ def page(
     about = {"step": None, "seed": None, "params_sha256": None}
     about |= results.get("analysis.json", {}).get("checkpoint", {})
     text = (
-        _engine()
+        engine()
         .get_template("page.html")
         .render(
             title=f"How a network adds modulo {results['config.json']['model']['p']}",
