@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from modadd_jax.analysis.studies.frontier import STAGES, uncounted_text
+from modadd_jax.analysis.certificates.strategies import STRATEGIES
+from modadd_jax.analysis.studies.frontier import uncounted_text
 from modadd_jax.report.table import Column, Table, listed
 
 EXPLANATION = """\
 Each cell: operations over p^3 m, folded brute force, and the share of the inputs that they prove, by real
 arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for what it left. -: nothing was left."""
-NAMES = (*STAGES["integral"], *STAGES["linear"], "events", *STAGES["low_rank"], "brute")
+NAMES = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
 
 
 def _percent(share: float) -> str:

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from modadd_jax.analysis.bounds.registry import BOUNDS
 from modadd_jax.report import bounds, table
-from modadd_jax.report.bounds import ROWS
 from modadd_jax.report.table import Column, cited, listed
 
 RECORD = {
@@ -95,7 +95,7 @@ def test_every_bound_has_a_row():
     entry = {"upper": 0.5, "true": 0.25, "naive": 9.4, "non_vacuous": True, "ratio": 2.0}
     record = {"frequencies": [{"k": 7, "entries": dict.fromkeys(ROWS, entry)}]}
     found = bounds.quadrature_table(record)
-    assert [row[1].values for row in found.rows] == [(label,) for label in ROWS.values()]
+    assert [row[1].values for row in found.rows] == [(spec.label,) for spec in BOUNDS]
     assert [cell.values[0] for cell in found.rows[0][2:]] == [0.5, 0.25, 9.4, True, 2.0]
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds.table import frequency_bounds
+from modadd_jax.analysis.bounds.registry import Subject, bound_numbers, frequency_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
 from modadd_jax.analysis.reading import check_circuit, read_frequency
@@ -21,8 +21,8 @@ from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.data import all_targets
 from modadd_jax.losses import log1p_cross_entropy, margin
 
-# Fields of `Followed` by the name that `bounds.frequency_bounds` gives them.
-BOUNDS = {"sweep": "sweep", "lipschitz": "lipschitz_relu", "total": "total", "naive": "naive"}
+# Fields of `Followed` by the name that `registry.bound_numbers` gives them.
+BOUNDS = {"sweep": "sweep_upper", "lipschitz": "lipschitz_relu", "total": "total", "naive": "naive"}
 
 
 class Progress(NamedTuple):
@@ -108,7 +108,7 @@ class Snapshot(NamedTuple):
 def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array) -> tuple[Followed, dict]:
     """(Followed, closed-form tables [p, p] by form) of frequency k (() int), whether it is a key or not."""
     found = read_frequency(circuit, aligned, neurons, k)
-    bounds = frequency_bounds(circuit, neurons, found.rule, k)
+    bounds = bound_numbers(frequency_bounds(Subject(circuit, neurons, found.rule, k)))
     weight, total = jnp.where(neurons.k == k, neurons.weight, 0).sum(), neurons.weight.sum()
 
     def defined(x):
@@ -122,7 +122,7 @@ def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array)
         gamma=defined(found.secondary.gamma_mean),
         t0=defined(found.waveform.t[0].real),
         quadrature_error=defined(found.error.relu),
-        **{name: defined(bounds[entry].upper + bounds[entry].slack) for name, entry in BOUNDS.items()},
+        **{name: defined(bounds[number]) for name, number in BOUNDS.items()},
     )
     tables = {form: closed_form.logit_table(k, g) for form, g in found.profiles.items()}
     return numbers, {form: jnp.where(weight > 0, x, 0) for form, x in tables.items()}

@@ -3,13 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-# The last step of a stage, in the order of the operations of certificate.json (None: the last of all); a
-# strategy that is not here has one stage.
-STAGES = {
-    "integral": {"integral": "integral", "integral + linear": None},
-    "low_rank": {"low_rank": "margins", "low_rank + exact": "exact"},
-    "linear": {"linear 1": "stage 1", "linear 1-2": "stage 2", "linear 1-3": "stage 3"},
-}
+from modadd_jax.analysis.certificates.strategies import STRATEGIES
 
 
 def uncounted(record: Mapping[str, Any]) -> dict[str, str]:
@@ -37,8 +31,8 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     steps = record["operation_counts"]["steps"]
     strategy, brute = record["strategy"], record["brute_force_operations"]
     found, spent, proven, names = [], 0, 0.0, {}
-    for name, step in STAGES.get(strategy, {strategy: None}).items():
-        names.setdefault(step or list(steps)[-1], name)
+    for stage in STRATEGIES[strategy].stages:
+        names.setdefault(stage.last_step or list(steps)[-1], stage.name)
     for step, counts in steps.items():
         spent = None if spent is None or counts is None else spent + sum(counts.values()) - counts["index"]
         if step in names:

@@ -21,7 +21,7 @@ from modadd_jax import circuit as circuits
 from modadd_jax import constructed
 from modadd_jax.analysis import phases, quadrature
 from modadd_jax.analysis.bounds import moments
-from modadd_jax.analysis.bounds.supremum import sweep
+from modadd_jax.analysis.bounds.supremum import supremum
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population import seed_statistics
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
@@ -74,9 +74,9 @@ class Rectangles(NamedTuple):
 def rule_error(phi: jax.Array, omega: jax.Array) -> jax.Array:
     """Largest error of the rule with psi = 2 phi, (): attained, and within 2 % of the supremum.
 
-    Of `sweep`, O(n log n): at n = 4096 a grid would cost a thousand times as much.
+    Of `supremum`, O(n log n): at n = 4096 a grid would cost a thousand times as much.
     """
-    return sweep(phi, 2 * phi, omega).lower
+    return supremum(phi, 2 * phi, omega).attained.value
 
 
 def constructed_rule(key: jax.Array, n: int, nodes: str) -> tuple[jax.Array, jax.Array]:
@@ -139,7 +139,7 @@ def rule_numbers(key: jax.Array, rule: Rule, n_draws: int = 32) -> RuleNumbers:
     )
     random = jax.vmap(lambda key: moments.random_like(key, omega)[0])(jax.random.split(key, n_draws))
     nodes, weights = (jnp.stack(x) for x in zip(*own, strict=True))  # [4, m]
-    # All in one loop, so that the sweep is compiled once.
+    # All in one loop, so that the supremum is compiled once.
     nodes = jnp.concatenate([nodes, random])  # [4 + D, m]
     weights = jnp.concatenate([weights, jnp.broadcast_to(omega[None, :], random.shape)])
     errors = jax.lax.map(lambda x: rule_error(*x), (nodes, weights))
