@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modadd_jax import circuit
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.reading import read, summarize
 from modadd_jax.config import Config
 from modadd_jax.jax_internals import with_devices
@@ -96,7 +96,7 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in weights.items()}
     reading = read(circuit.fold(exact, workdir.config.model))
     # As experiments.analyze puts analysis.json together.
-    expected, proven = summarize(reading), bounds.summarize_bounds(reading)
+    expected, proven = summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(expected["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     expected |= {"logit_bound": proven["logit_bound"]}
