@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax.analysis import coordinates
 from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n
 from modadd_jax.analysis.bounds.logits import class_centred, max_activation
 from modadd_jax.analysis.certificates import float32, integral, linear, margins, operations
@@ -335,7 +336,7 @@ def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack:
         "stages": {str(s): float((proof.stage == s).mean()) for s in range(1, proof.stage.max() + 1)},
         "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
         "constants": proof.constants,
-        "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
+        "lower_by_difference": coordinates.to_differences(proof.lower).min(axis=1).tolist(),
         "operation_counts": {
             "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
             "fold": None,
