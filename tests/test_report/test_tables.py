@@ -93,7 +93,7 @@ def test_a_table_with_a_value_too_many_is_refused():
 
 def test_every_bound_has_a_row():
     entry = {"upper": 0.5, "true": 0.25, "naive": 9.4, "non_vacuous": True, "ratio": 2.0}
-    record = {"frequencies": [{"k": 7, "entries": dict.fromkeys(ROWS, entry)}]}
+    record = {"frequencies": [{"k": 7, "entries": {spec.name: entry for spec in BOUNDS}}]}
     found = bounds.quadrature_table(record)
     assert [row[1].values for row in found.rows] == [(spec.label,) for spec in BOUNDS]
     assert [cell.values[0] for cell in found.rows[0][2:]] == [0.5, 0.25, 9.4, True, 2.0]
