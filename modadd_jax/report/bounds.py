@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from modadd_jax.analysis.bounds.registry import BOUNDS
+from modadd_jax.analysis.bounds import registry
 from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.reading import frequency_of
 from modadd_jax.figures import bounds as figures
@@ -52,7 +52,7 @@ def quadrature_table(record: Mapping[str, Any]) -> Table:
     rows = [
         ((str(f["k"]), spec.label), f"frequencies[{i}].entries.{spec.name}")
         for i, f in enumerate(record["frequencies"])
-        for spec in BOUNDS
+        for spec in registry.BOUNDS
     ]
     columns = (
         Column("bound", ".4g", "{}.upper"),

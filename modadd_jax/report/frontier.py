@@ -10,7 +10,6 @@ from modadd_jax.report.table import Column, Table, listed
 EXPLANATION = """\
 Each cell: operations over p^3 m, folded brute force, and the share of the inputs that they prove, by real
 arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for what it left. -: nothing was left."""
-NAMES = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
 
 
 def _percent(share: float) -> str:
@@ -26,15 +25,16 @@ def _cell(point: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
 
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
+    names = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
     rows, reasons = [], []
     for model in record["models"]:
         by_name = {point["name"]: point for point in model["points"]}
-        cells = (_cell(by_name.get(name)) for name in NAMES)
+        cells = (_cell(by_name.get(name)) for name in names)
         rows.append((model["name"], (model["keys"], model["extra"]), *cells))
         reasons += [
             f"{model['name']}, {name}: {uncounted_text(found)}" for name, found in model["uncounted"].items()
         ]
-    columns = ("model", Column("keys + extra", "{} + {}"), *(Column(name, "{}: {}") for name in NAMES))
+    columns = ("model", Column("keys + extra", "{} + {}"), *(Column(name, "{}: {}") for name in names))
     caption = "Operations against proven accuracy."
     table = listed("frontier", caption, columns, rows)
     return ["# Operations against proven accuracy", table, *reasons, EXPLANATION]
