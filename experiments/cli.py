@@ -29,7 +29,7 @@ _PARTS = (("model", ModelConfig), ("train", TrainConfig))
 CACHE_BYTES = 1 << 30  # of all compiled programs kept; those of every command at p = 113 take about a tenth
 
 
-def run(main: Callable[[], None], define_flags: Callable[[], None] = lambda: None) -> None:
+def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     """Run a command: bad flags, ValueError and OSError become one line on stderr and exit status 2."""
     flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs for the next command.")
     define_flags()

@@ -7,6 +7,7 @@ function. Every field of its two parts is a flag of `experiments.train`; `config
 
 import dataclasses
 import types
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,7 +43,7 @@ def _is_fraction(text: str) -> bool:
 def _require_types(config: Any) -> None:
     """Fields hold what their annotation says (an int is a float, a bool is no int)."""
     for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), field.type
+        value, kind = getattr(config, field.name), typing.cast(type, field.type)
         ok = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         ok = ok or (kind is float and type(value) is int)
         _require(ok, f"{field.name} must be {kind.__name__}, got {value!r}")
@@ -255,7 +256,7 @@ class Config:
     def from_dict(cls, record: dict[str, Any]) -> "Config":
         """Inverse of `to_dict`. Raises ValueError for unknown or missing fields."""
         imported = record.get("imported", False)
-        parts = {}
+        parts: dict[str, Any] = {}
         for part, kind in (("model", ModelConfig), ("train", TrainConfig))[: 1 if imported else 2]:
             known = {field.name for field in dataclasses.fields(kind)}
             _require(part in record, f"config has no {part!r} part")

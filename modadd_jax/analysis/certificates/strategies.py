@@ -318,7 +318,7 @@ def certify_circuit(circuit: Circuit, strategy: str = "auto") -> dict[str, Any]:
 def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack: float) -> dict[str, Any]:
     """What a certificate says of the circuit; None for all that is about parameters and their program."""
     p, m = circuit.u.shape
-    counted = Operations()
+    counted: Operations | Uncounted = Operations()
     for step in proof.operations.values():
         counted = counted.plus(step)
     real = statement(proof, fold_slack)

@@ -130,7 +130,7 @@ def is_clean(row: Mapping[str, Any]) -> bool:
 class Share(NamedTuple):
     """count of n, and its Wilson interval."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     n: int
     share: float | None  # None for n = 0
     low: float  # 95 % interval of the underlying probability, in [0, 1]

@@ -17,8 +17,10 @@ Letters in shapes: p odd modulus, m neurons, K key frequencies, n planted inputs
 Source: docs/theory.md section 3.5.
 """
 
+import statistics
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -246,3 +248,25 @@ def false_rates(score: np.ndarray, planted: np.ndarray, clean: np.ndarray) -> np
     below = np.searchsorted(ascending, score[planted], "left")
     up_to = np.searchsorted(ascending, score[planted], "right")
     return np.sort(1 - (below + up_to) / 2 / ascending.size)
+
+
+def area(false_rates: Sequence[float]) -> float:
+    """Area under the ROC curve, from `false_rates`."""
+    return 1 - statistics.fmean(false_rates)
+
+
+def pair_area(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Share of the pairs in which the positive is larger, ties half: the area under the ROC curve."""
+    wins = [(x > y) + (x == y) / 2 for x in positive for y in negative]
+    return statistics.fmean(wins)
+
+
+def areas(models: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Of one instrument over the planted models of one kind: inputs' mean and least area, and the models'."""
+    seen = [model["instruments"][name] for model in models]
+    of_inputs = [area(one["false_rates"]) for one in seen]
+    return {
+        "inputs": statistics.fmean(of_inputs),
+        "inputs_least": min(of_inputs),
+        "models": pair_area([one["largest"] for one in seen], [one["largest_decoy"] for one in seen]),
+    }
