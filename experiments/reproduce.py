@@ -19,7 +19,6 @@ and left out of the report; the others go on, and the exit status is 1 at the en
 are chosen as for experiments.analyze; with --step nothing more is trained.
 """
 
-import dataclasses
 import functools
 import json
 import os
@@ -141,10 +140,8 @@ def train_missing(path: Path) -> None:
     else:
         config = preset("quick").replace(num_steps=QUICK_STEPS) if _QUICK.value else preset("mainline")
         config = config.replace(early_checkpoints=True)  # which the stage dynamics follows
-    parts = dataclasses.asdict(config.model) | dataclasses.asdict(config.train)
     print(f"training into {path}", flush=True)
-    arguments = [f"--{name}={value}" for name, value in parts.items()]
-    done = subprocess.run(_command("train", [*arguments, f"--workdir={path}"]), check=False)
+    done = subprocess.run(_command("train", [*cli.flags_of(config), f"--workdir={path}"]), check=False)
     if done.returncode:
         raise ValueError(f"training failed with exit status {done.returncode}: there is nothing to read")
 
