@@ -184,14 +184,6 @@ KEY_STATISTICS: tuple[KeyStatistic, ...] = (
 )
 
 
-def statistic(name: str) -> Statistic:
-    """The entry of that name; raises ValueError where there is none."""
-    for entry in STATISTICS:
-        if entry.name == name:
-            return entry
-    raise ValueError(f"{name!r} is no statistic: there are {', '.join(s.name for s in STATISTICS)}")
-
-
 def analysed(rows: Sequence[Row], verdict: str | None = None) -> list[Row]:
     """The rows that hold numbers, of that verdict alone if one is given."""
     return [row for row in rows if "accuracy" in row and verdict in (None, row["verdict"])]
