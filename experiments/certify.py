@@ -19,30 +19,16 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, loading
-from modadd_jax import checker, float64
-from modadd_jax.analysis.certificates import strategies
-from modadd_jax.report.certificate import certificate_text
-from modadd_jax.storage.records import read_record, write_record
-from modadd_jax.storage.workdir import write_atomically
+from experiments import cli, loading, study
+from modadd_jax import checker
+from modadd_jax.storage.records import read_record
+
+_define_study_flags, _certify = study.command("certificate")
 
 
 def define_flags() -> None:
-    loading.define_flags()
-    flags.DEFINE_enum("strategy", "auto", ["auto", *strategies.STRATEGIES], "How to prove it.")
+    _define_study_flags()
     flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
-
-
-@float64.enabled()
-def _certify() -> None:
-    loaded = loading.load_circuit()
-    out = loading.out_directory(loaded)
-    record = strategies.certify(loaded.params, loaded.config, flags.FLAGS.strategy)
-    write_record(out / "certificate.json", "certificate", record, loaded.model)
-    text = certificate_text(record)
-    write_atomically(out / "certificate.md", text + "\n")
-    print(text)
-    print(f"\nwrote {out / 'certificate.json'}, {out / 'certificate.md'}")
 
 
 def _choose(record: dict[str, Any]) -> None:

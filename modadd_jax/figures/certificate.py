@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from modadd_jax.analysis.certificates.strategies import STRATEGIES
+from modadd_jax.analysis.studies.frontier import frontier as frontier_of
 from modadd_jax.figures import style
-from modadd_jax.report.frontier import frontier as frontier_of
 
 MARKERS = "voD^sPX*"  # of the strategies, in turn
 

@@ -13,7 +13,8 @@ from modadd_jax.analysis.closed_form import FORMS
 from modadd_jax.analysis.quadrature import Rule
 from modadd_jax.circuit import Circuit
 from modadd_jax.figures import bounds as figures
-from modadd_jax.report.bounds import bounds_text
+from modadd_jax.report.bounds import document
+from modadd_jax.report.study import document_text
 from tests import arb, problems, rules
 from tests.problems import PROBLEMS
 
@@ -319,16 +320,16 @@ def test_summary_is_json_and_has_the_promised_keys():
     full = record["logit_bound"]
     assert full["true"] <= full["total"] < full["naive"]
     assert set(full["forms"]) == set(FORMS)
-    text = bounds_text(record)
-    assert text.count("## k = ") == 2
-    assert "VACUOUS" not in text
+    text = document_text(document(record))
+    assert text.count(" Koksma |") == 2
+    assert " no |" not in text
 
 
 def test_no_key_frequency_has_no_bounds():
     zero = jnp.zeros((P, P))
     nothing = summary.read(Circuit(zero[:, :1], zero[:, :1], zero[:1], zero, zero))
     assert summarize_bounds(nothing) == {"frequencies": [], "logit_bound": None}
-    assert "nothing to bound" in bounds_text(summarize_bounds(nothing))
+    assert "nothing to bound" in document(summarize_bounds(nothing))[0]
     with pytest.raises(ValueError, match="no key frequency"):
         bound_table(nothing)
 

@@ -12,12 +12,14 @@ import pytest
 
 from modadd_jax.analysis.certificates import float32, linear, margins, strategies
 from modadd_jax.analysis.certificates.strategies import STRATEGIES, prove
+from modadd_jax.analysis.studies.frontier import points
 from modadd_jax.circuit import Circuit, fold
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.figures import certificate as figures
 from modadd_jax.model import apply, init_params, sequences
-from modadd_jax.report.frontier import frontier_text, points
+from modadd_jax.report.frontier import document
+from modadd_jax.report.study import document_text
 from tests.arb import at_most, ball, precision
 from tests.problems import PIZZA, PROBLEMS, circuit
 
@@ -292,7 +294,7 @@ def test_a_new_strategy_is_a_point_of_the_frontier(monkeypatch, certified):
     (point,) = points(record)
     assert (point["name"], point["operations"], point["proven"]) == ("dummy", record["operations"], 1.0)
     model = {"name": "x", "keys": 2, "extra": 0, "accuracy": 1.0, "points": [point], "uncounted": {}}
-    assert "dummy" in frontier_text([model])
+    assert "dummy" in document_text(document({"models": [model]}))
     figure = figures.frontier([model])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a dummy"]
 

@@ -17,14 +17,16 @@ Letters in shapes: p odd modulus, m neurons, K key frequencies, n planted inputs
 Source: docs/theory.md section 3.5.
 """
 
+import statistics
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import closed_form
+from modadd_jax.analysis import closed_form, coordinates
 from modadd_jax.analysis.bounds.logits import class_centred, max_activation, waves
 from modadd_jax.analysis.certificates import class_bounds, linear, margins, strategies
 from modadd_jax.analysis.certificates.margins import Hints
@@ -227,8 +229,8 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
     raw = _measure(circuit, hints, found, linear.capacity_for(found, p, m))
     tables = {name: np.asarray(raw[name]) for name in INSTRUMENTS}
     for name in ("closed form", "integral lens"):
-        tables[name] = margins.to_inputs(tables[name])
-    tables["stage 1"] = margins.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
+        tables[name] = coordinates.to_inputs(tables[name])
+    tables["stage 1"] = coordinates.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
     return tables
 
 
@@ -246,3 +248,25 @@ def false_rates(score: np.ndarray, planted: np.ndarray, clean: np.ndarray) -> np
     below = np.searchsorted(ascending, score[planted], "left")
     up_to = np.searchsorted(ascending, score[planted], "right")
     return np.sort(1 - (below + up_to) / 2 / ascending.size)
+
+
+def area(false_rates: Sequence[float]) -> float:
+    """Area under the ROC curve, from `false_rates`."""
+    return 1 - statistics.fmean(false_rates)
+
+
+def pair_area(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Share of the pairs in which the positive is larger, ties half: the area under the ROC curve."""
+    wins = [(x > y) + (x == y) / 2 for x in positive for y in negative]
+    return statistics.fmean(wins)
+
+
+def areas(models: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Of one instrument over the planted models of one kind: inputs' mean and least area, and the models'."""
+    seen = [model["instruments"][name] for model in models]
+    of_inputs = [area(one["false_rates"]) for one in seen]
+    return {
+        "inputs": statistics.fmean(of_inputs),
+        "inputs_least": min(of_inputs),
+        "models": pair_area([one["largest"] for one in seen], [one["largest_decoy"] for one in seen]),
+    }
