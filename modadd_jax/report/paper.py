@@ -23,6 +23,14 @@ def _number(x: float | None, digits: int = 4) -> str:
     return "-" if x is None else f"{x:.{digits}g}"
 
 
+def _spread(found: Mapping[str, float] | None, digits: int) -> str:
+    """Mean and standard deviation; what does not vary but for rounding has none."""
+    if found is None:
+        return "-"
+    varies = found["sd"] > 1e-12 * abs(found["mean"])
+    return _number(found["mean"], digits) + (f" ± {_number(found['sd'], 2)}" if varies else "")
+
+
 def _share(claim: Mapping[str, Any]) -> list[str]:
     if claim["share"] is None:
         return ["-", "-"]
@@ -44,8 +52,7 @@ def bounds_table(bounds: Mapping[str, Any]) -> str:
     for name in BOUND_ROWS:
         over = bounds["over_keys"][name]
         own = [_number(x, 3) for x in bounds["of_seed"][name]]
-        spread = "-" if over is None else f"{over['mean']:.3g} ± {over['sd']:.2g}"
-        lines.append([name, *own, spread])
+        lines.append([name, *own, _spread(over, 3)])
     return table(header, lines)
 
 
@@ -60,7 +67,7 @@ def quantities_table(record: Mapping[str, Any]) -> str:
             [
                 quantity["label"],
                 quantity["paper"],
-                f"{_number(found['mean'])} ± {_number(found['sd'], 2)}",
+                _spread(found, 4),
                 _number(found["p50"]),
                 f"{_number(found['p5'])} to {_number(found['p95'])}",
                 str(found["n"]),
