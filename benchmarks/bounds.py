@@ -6,7 +6,7 @@
 Prints one JSON object, for experiments.bounds --cost. Circuits are random: 4 frequencies, neurons with
 random phases, amplitudes and secondary components, and noise on every table. m grows at p = p_fixed,
 then p at m = m_fixed. One compiled program reads the neurons, computes every bound of each frequency
-(`bounds.frequency_bounds`) and the bound of the logits for the form "primary"; compilation is not timed.
+(`registry.frequency_bounds`) and the bound of the logits for the form "primary"; compilation is not timed.
 Brute force computes all p^3 logits and compares them, wherever p^3 m is at most --brute_limit.
 Exponents are slopes of log time over log(p m), and over the number of the circuit's parameters,
 3 p m + 2 p^2, which is what grows when p does. `violations` counts true values above a bound and
@@ -26,8 +26,8 @@ from benchmarks import timing
 from experiments import cli
 from modadd_jax import float64
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds import logits as logit_bound
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
+from modadd_jax.analysis.bounds.registry import Subject, frequency_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
@@ -74,9 +74,9 @@ def _contributions(circuit: Circuit, k: jax.Array) -> jax.Array:
 def all_bounds(circuit, k):
     neurons = read_neurons(circuit)
     rules = jax.vmap(rule_of, (None, 0))(neurons, k)
-    frequencies = jax.vmap(bounds.frequency_bounds, (None, None, 0, 0))(circuit, neurons, rules, k)
-    sums = logit_bound.logit_sums(circuit, neurons, k)
-    return frequencies, logit_bound.logit_bound(sums, k, _contributions(circuit, k))
+    frequencies = jax.vmap(lambda rule, k: frequency_bounds(Subject(circuit, neurons, rule, k)))(rules, k)
+    sums = logit_sums(circuit, neurons, k)
+    return frequencies, logit_bound(sums, k, _contributions(circuit, k))
 
 
 @jax.jit

@@ -30,9 +30,7 @@ from absl import flags
 from benchmarks import timing
 from experiments import cli
 from modadd_jax import float64
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import linear, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import class_bounds, linear, margins, strategies
 from modadd_jax.analysis.certificates.margins import Hints
 from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
@@ -75,7 +73,7 @@ _sides = jax.jit(linear.sides, static_argnums=2)
 
 
 def _stage1(circuit: Circuit, hints: Hints, found, capacity: int, symmetric: bool) -> jax.Array:
-    read = classes.readout(circuit, hints)
+    read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     return linear.stage1(circuit, hints, read, known, symmetric).lower[:, 1:].min(axis=1)
 
@@ -105,7 +103,7 @@ def measure(p: int) -> dict:
         times = timing.repeated(*call, repeats=flags.FLAGS.repeats)
         wall[name], cpu[name] = (statistics.median(seconds) for seconds in times[:2])
         results[name] = times[2]
-    _, _, proof = certificate.prove(circuit, "linear", hints=hints)
+    _, _, proof = strategies.prove(circuit, "linear", hints=hints)
     true = np.asarray(results["brute_float64"])
     if (proof.lower > true).any():
         raise ValueError(f"a bound exceeds the true margin at p={p}: the certificate claims something false")

@@ -22,6 +22,7 @@ against the rate, which are drawn behind ours.
 """
 
 import csv
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,13 @@ from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
-from modadd_jax.figures.style import save
-from modadd_jax.report.clock_or_pizza import attention_rate_text
+from modadd_jax.report.algorithm import rates_document
+from modadd_jax.report.study import save_all, write_document
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
 from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-SCHEMA_VERSION = 1
 QUICK = {
     "p": 59,
     "d_model": 64,
@@ -146,10 +146,9 @@ def write(record: dict[str, Any], out: Path) -> None:
         population = read_population(flags.FLAGS.population)
         write_atomically(out / "population.json", json.dumps(population, indent=1) + "\n")
     record = record | {"rates": algorithm.by_rate(record["models"])}
-    text = attention_rate_text(record, population)
-    write_atomically(out / "attention_rate.json", json.dumps(record, indent=1) + "\n")
-    write_atomically(out / "attention_rate.md", text + "\n")
-    save(draw(record["models"], record["rates"], population), out / "figures", "attention_rate")
+    parts = functools.partial(rates_document, population=population)
+    _, text = write_document("attention_rate", record, parts, out)
+    save_all({"attention_rate": draw(record["models"], record["rates"], population)}, out)
     print(f"\n{text}\n\nwrote {out / 'attention_rate.json'}, {out / 'attention_rate.md'}, {out / 'figures'}")
 
 
@@ -161,6 +160,7 @@ def redraw(path: str) -> None:
         raise ValueError(f"{path} is no attention_rate.json: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("models"), list):
         raise ValueError(f"{path} is no attention_rate.json: it has no list of models")
+    record = {name: record[name] for name in ("config", "thresholds", "models") if name in record}
     write(record, loading.ensure_directory(Path(flags.FLAGS.out) if flags.FLAGS.out else Path(path).parent))
 
 
@@ -183,7 +183,7 @@ def main() -> None:
         del row["thresholds"]
     base = next(iter(runs.values())).to_dict()
     del base["model"]["attention_rate"]
-    record = {"schema_version": SCHEMA_VERSION, "config": base, "thresholds": thresholds, "models": models}
+    record = {"config": base, "thresholds": thresholds, "models": models}
     write(record, root)
 
 

@@ -8,7 +8,7 @@ Writes certificate.json and certificate.md and prints the latter. Workdir, step,
 chosen as for experiments.analyze. The strategies are those of docs/certificate.md: linear (which auto
 means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
 
-With --check nothing is written: an independent checker (modadd_jax/checker.py) proves the claims of a
+With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
 certificate again, from the weights of the workdir, in a few seconds. It knows every strategy but integral.
 What differs is a one-line error and exit status 2. Step and seed are the certificate's where they are
 not given.
@@ -19,30 +19,16 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, loading
-from modadd_jax import checker, float64
-from modadd_jax.analysis.certificates import strategies as certificate
-from modadd_jax.report.certificate import certificate_text
-from modadd_jax.storage.records import read_record, write_record
-from modadd_jax.storage.workdir import write_atomically
+from experiments import cli, loading, study
+from modadd_jax import checker
+from modadd_jax.storage.records import read_record
+
+_define_study_flags, _certify = study.command("certificate")
 
 
 def define_flags() -> None:
-    loading.define_flags()
-    flags.DEFINE_enum("strategy", "auto", ["auto", *certificate.STRATEGIES], "How to prove it.")
+    _define_study_flags()
     flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
-
-
-@float64.enabled()
-def _certify() -> None:
-    loaded = loading.load_circuit()
-    out = loading.out_directory(loaded)
-    record = certificate.certify(loaded.params, loaded.config, flags.FLAGS.strategy)
-    write_record(out / "certificate.json", "certificate", record, loaded.model)
-    text = certificate_text(record)
-    write_atomically(out / "certificate.md", text + "\n")
-    print(text)
-    print(f"\nwrote {out / 'certificate.json'}, {out / 'certificate.md'}")
 
 
 def _choose(record: dict[str, Any]) -> None:

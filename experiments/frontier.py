@@ -10,7 +10,6 @@ Writes frontier.json, frontier.md (a table) and figures/frontier.png and .svg, a
 two CPU cores, most of it compilation, which models of as many key frequencies share.
 """
 
-import json
 from pathlib import Path
 
 from absl import flags
@@ -18,15 +17,13 @@ from tqdm import tqdm
 
 from experiments import cli, loading
 from modadd_jax import float64
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.studies.frontier import model_of
 from modadd_jax.circuit import check_separable
 from modadd_jax.figures import certificate as figures
-from modadd_jax.figures.style import save
-from modadd_jax.report.frontier import frontier_text, model_of
+from modadd_jax.report.frontier import document
+from modadd_jax.report.study import read_benchmark, save_all, write_document
 from modadd_jax.storage.load import Model, open_run
-from modadd_jax.storage.workdir import write_atomically
-
-SCHEMA_VERSION = 1
 
 
 def define_flags() -> None:
@@ -55,22 +52,19 @@ def models_of(path: str) -> list[Model]:
 def main() -> None:
     if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: a directory that experiments.train wrote")
-    cost = loading.read_benchmark(flags.FLAGS.cost, "certificate", is_scaling)
+    cost = read_benchmark(flags.FLAGS.cost, "certificate", is_scaling)
     models = [model for path in flags.FLAGS.workdir for model in models_of(path)]
     out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir[0]))
 
     curves = []
     for model in tqdm(models, unit="model", disable=None):
-        records = {s: certificate.certify(model.params, model.config, s) for s in certificate.STRATEGIES}
+        records = {s: strategies.certify(model.params, model.config, s) for s in strategies.STRATEGIES}
         curves.append(model_of(f"{model.run.name}, seed {model.seed}, step {model.step:,}", records))
-    text = frontier_text(curves)
-    report = {"schema_version": SCHEMA_VERSION, "models": curves}
-    write_atomically(out / "frontier.json", json.dumps(report, indent=1) + "\n")
-    write_atomically(out / "frontier.md", text + "\n")
-    print(text)
-    save(figures.frontier(curves), out / "figures", "frontier")
+    drawn = {"frontier": figures.frontier(curves)}
     if cost is not None:
-        save(figures.scaling(cost), out / "figures", "certificate_scaling")
+        drawn["certificate_scaling"] = figures.scaling(cost)
+    print(write_document("frontier", {"models": curves}, document, out)[1])
+    save_all(drawn, out)
     print(f"\nwrote {out / 'frontier.json'}, {out / 'frontier.md'}, {out / 'figures'}")
 
 

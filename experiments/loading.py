@@ -1,7 +1,5 @@
 """From the flags to the model and circuit of one seed, for the commands that analyse."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,15 +107,15 @@ def load_circuit(additive: bool = False) -> Loaded:
 _nearest = jax.jit(circuit.nearest, static_argnums=1)
 
 
-def out_directory(loaded: Loaded) -> Path:
-    """Where the results of this seed and step go. Made now, so that a place where nothing can be
-    written is known before any work is done.
+def out_directory(loaded: Loaded, is_of_run: bool = False) -> Path:
+    """Where the results of this seed and step go, or of all seeds. Made now, so that a place where nothing
+    can be written is known before any work is done.
     """
     out = loaded.workdir.path
     if flags.FLAGS.out:
         out = Path(flags.FLAGS.out)
     else:
-        if loaded.config.train.num_seeds > 1:
+        if loaded.config.train.num_seeds > 1 and not is_of_run:
             out = out / f"seed{loaded.seed}"
         if loaded.step != loaded.workdir.steps()[-1]:
             out = out / f"step{loaded.step}"
@@ -133,19 +131,3 @@ def ensure_directory(out: Path) -> Path:
 
 
 made = ensure_directory
-
-
-def read_benchmark(path: str | None, name: str, fits: Callable[[dict], bool]) -> dict | None:
-    """What benchmarks.<name> printed into a file; None for no path.
-
-    Raises ValueError where the file cannot be read, or `fits` says that it holds something else.
-    """
-    if path is None:
-        return None
-    try:
-        report = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cost {path} cannot be read: {error}") from error
-    if not isinstance(report, dict) or not fits(report):
-        raise ValueError(f"cost {path} is not the output of benchmarks.{name}")
-    return report

@@ -23,13 +23,14 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.loading import ensure_directory
 from modadd_jax import circuit, float64
-from modadd_jax.analysis.population import sweep_map
+from modadd_jax.analysis.population import sweep_map, verdicts
 from modadd_jax.analysis.population.statistics import STATISTICS
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.figures import clean_map, population
 from modadd_jax.figures.style import save
-from modadd_jax.report.population import map_text, summary_text
-from modadd_jax.storage.records import SCHEMAS, read_json, write_record
+from modadd_jax.report.population import document, map_document
+from modadd_jax.report.study import document_text
+from modadd_jax.storage.records import read_json, schema_of, write_record
 from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_sweep
 from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
 from modadd_jax.training import step as training_step
@@ -54,7 +55,7 @@ def write(out: Path, record: dict[str, Any], text: str, about: dict[str, Any]) -
 
 def is_of(summary: dict[str, Any], given: dict[str, Any]) -> bool:
     """Whether a summary is of this checkpoint and config, with every statistic of today."""
-    version, known = SCHEMAS["summary"].version, {entry.name for entry in STATISTICS}
+    version, known = schema_of("summary").version, {entry.name for entry in STATISTICS}
     has_all = set(summary.get("distributions", ())) == known and summary.get("schema_version") == version
     wanted = json.loads(json.dumps(given))  # with lists for tuples
     return has_all and all(summary.get(name) == value for name, value in wanted.items())
@@ -71,7 +72,7 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
         bar.update(config.train.num_seeds)
         return there
     record = {"config": given["config"]} | summarize_seeds(config, state, step, bar.update)
-    text = summary_text(record | given)
+    text = document_text(document(record | given))
     return write(out, record, text, {"run": workdir.path.name, "checkpoint": checkpoint})
 
 
@@ -98,7 +99,8 @@ def summarize_run(workdir: Workdir, step: int | None, out: Path | None) -> None:
         summary = summary_of(workdir, step, out, bar, keep=False)
     seconds, n = time.perf_counter() - start, summary["counts"]["seeds"]
     said = f"{n} seeds in {seconds:.1f} s, {seconds / n:.2f} s a seed, compilation included"
-    _show(summary_text(summary), population.of_run(summary), out, said)
+    said = "\n".join([*verdicts.advice(summary["seeds"]), said])
+    _show(document_text(document(summary)), population.of_run(summary), out, said)
 
 
 def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
@@ -136,7 +138,7 @@ def summarize_sweep(path: Path, wanted: set[int] | None, out: Path) -> None:
             cells.append(sweep_map.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
     record = {"unfinished": unfinished} | sweep_map.map_of(cells, sweep.fields)
-    text = map_text(record, cells)
+    text = document_text(map_document(record, cells))
     write(out, record, text, {"run": path.name})
     _show(text, clean_map.of_sweep(record, cells), out, f"read {len(cells)} cells in {seconds:.1f} s")
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("analysis.population",),
     ("analysis.studies",),
     ("figures",),
+    ("checker",),  # of which the same is asked more strictly below
     ("report",),
     ("api",),
 )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modadd_jax.analysis.population.claims import BOUND_ROWS
-from modadd_jax.report.text import table
+from modadd_jax.report.table import listed, markdown
 
 CLAIMS_NOTE = """\
 Share of the seeds, with Wilson's interval at 95 %. Non-vacuous bounds are below the trivial one, which
@@ -17,6 +17,10 @@ phases psi."""
 
 QUANTITIES_NOTE = """\
 Over all seeds, or over all their key frequencies; 5 % and 95 % quantiles."""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    return markdown(listed("paper", "", header, rows))
 
 
 def _number(x: float | None, digits: int = 4) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from modadd_jax import circuit
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.reading import read, summarize
 from modadd_jax.config import Config
 from modadd_jax.jax_internals import with_devices
@@ -96,7 +96,7 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in weights.items()}
     reading = read(circuit.fold(exact, workdir.config.model))
     # As experiments.analyze puts analysis.json together.
-    expected, proven = summarize(reading), bounds.summarize_bounds(reading)
+    expected, proven = summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(expected["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     expected |= {"logit_bound": proven["logit_bound"]}
@@ -136,6 +136,7 @@ def test_a_bad_seed_is_named_and_breaks_no_other(run):
     assert report["counts"]["seeds"] == 5
     assert sum(report["counts"][name] for name in ("clean", "muddy", "failed")) == 5
     assert "seed 2: failed: not finite: stopped at step 50, before 100" in printed
+    assert "not finite, in 2 of 5 seeds: read a step before that" in printed
     assert (path / "summary.md").read_text().strip() in printed
     for name in ("distributions", "keys"):
         for suffix in ("png", "svg"):

@@ -14,7 +14,8 @@ from modadd_jax.data import all_targets
 from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.losses import margin
-from modadd_jax.report.population import map_text, summary_text
+from modadd_jax.report.population import document, map_document
+from modadd_jax.report.study import document_text
 from tests.problems import PROBLEMS, circuit
 
 
@@ -102,6 +103,7 @@ def test_verdicts_and_their_reasons(changes, verdict, reasons):
     row = row_of(**changes)
     assert verdicts.verdict(row) == (verdict, reasons)
     assert verdicts.is_clean(row) == (verdict == "clean")
+    assert (verdicts.advice([row]) == []) == (verdict == "clean")
 
 
 def test_relations_are_multiples_mod_p_up_to_sign():
@@ -201,7 +203,7 @@ def test_the_map_counts_along_the_lines_of_a_cross():
     assert keys["double_is_key"]["auc"] < 0.5  # the muddy key, k = 3, has its double among the keys
     assert sweep_map.spread([3.0, None, 1.0, 2.0])["median"] == 2
     assert sweep_map.spread([None]) is None
-    text = map_text(record | {"unfinished": ["c9"]}, found)
+    text = document_text(map_document(record | {"unfinished": ["c9"]}, found))
     assert "c9" in text
     assert "train_fraction (d_mlp=64, loss=log1p): 0.4: 0/3, 0.6: 1/3, 0.8: 1/3" in text
     assert sweep_map.value_text(True) == "True"
@@ -240,13 +242,13 @@ def test_a_statistic_added_to_the_registry_is_in_every_place(monkeypatch):
     assert record["all_seeds"]["distributions"]["dummy"]["all"]["min"] == pytest.approx(20 / 7)
     assert "dummy" in {r["predictor"] for r in record["what_decides"]}
     assert "dummy_key" in {r["predictor"] for r in record["what_decides_keys"]}
-    text = map_text(record | {"unfinished": []}, found)
+    text = document_text(map_document(record | {"unfinished": []}, found))
     assert [text.count(word) for word in (" a dummy of a key |", " dum |")] == [1, 1]
     assert text.count(" a dummy |") == 2  # predictors, and the distributions
     rows = found[1].last
     one = {"counts": sweep_map.counts(rows), "distributions": sweep_map.distributions(rows), "seeds": rows}
     one |= {"config": {"model": {"p": 59, "d_mlp": 64}}, "checkpoint": {"step": 200}}
-    assert " a dummy |" in summary_text(one)
+    assert " a dummy |" in document_text(document(one))
     titles = {name: titles_of(figure) for name, figure in clean_map.of_sweep(record, found).items()}
     assert entry.symbol in titles["distributions"]
     assert any(entry.symbol in title for title in titles["map"])

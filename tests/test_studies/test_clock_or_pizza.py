@@ -14,7 +14,8 @@ from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.figures import algorithm as figures
-from modadd_jax.report.clock_or_pizza import algorithm_text, attention_rate_text
+from modadd_jax.report.algorithm import document, rates_document
+from modadd_jax.report.study import document_text
 from tests.commands import TINY, command, snapshot
 
 # Sums of some hundred float64 products of order one.
@@ -169,7 +170,7 @@ def test_triples_with_a_zero_gradient_are_left_out(pizza):
     assert record["gradient_symmetricity"] is record["distance_irrelevance"] is None
     assert (record["zero_gradients"], record["accuracy"]) == (1.0, 0.0)
     assert record["verdict"] == "no key frequency"
-    assert "no key frequency: gradient symmetricity -, distance" in algorithm_text(record)
+    assert "no key frequency: gradient symmetricity -, distance" in document_text(document(record))
 
 
 def test_circles_are_isolated_in_the_embedding_and_in_the_readout(pizza):
@@ -313,7 +314,7 @@ def test_attention_rate_goes_on_where_it_was(sweep):
     assert all(m["gradient_symmetricity"] == pytest.approx(1.0, abs=RTOL) for m in models[2:])
     assert (sweep / "figures" / "attention_rate.svg").stat().st_size > 5000
     text = (sweep / "attention_rate.md").read_text()
-    assert text == attention_rate_text(record) + "\n"
+    assert text == document_text(rates_document(record)) + "\n"
     assert text in result.stdout
 
 

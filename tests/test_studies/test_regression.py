@@ -11,7 +11,8 @@ from modadd_jax.circuit import all_logits, fold
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.figures.regression import regression as draw
 from modadd_jax.model import param_shapes
-from modadd_jax.report.regression import regression_text
+from modadd_jax.report.regression import clock_or_pizza
+from modadd_jax.report.study import document_text
 from tests import problems
 
 # Even nodes err by aliasing alone: moments of order n - 2 and above, with coefficients below 1 / n^2.
@@ -161,7 +162,8 @@ def test_the_model_of_several_keys_has_the_brute_force_shares():
 def test_the_figure_and_the_table_show_every_share():
     problem = problems.PROBLEMS["two_keys"]
     record = regression.summarize(regression.study_circuit(problems.circuit(problem), [4, 11]))
-    text, (ax,) = regression_text(record), draw(record).axes
+    text = document_text(clock_or_pizza({"regression": record}))
+    (ax,) = draw(record).axes
     heights = {bar.get_height() for container in ax.containers for bar in container}
     for row in (record, *(row["alone"] for row in record["per_key"])):
         for fit in regression.Shares._fields:

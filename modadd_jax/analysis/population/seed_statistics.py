@@ -15,9 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds import logits as logit_bound
-from modadd_jax.analysis.bounds import moments
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds import moments, registry
+from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
 from modadd_jax.analysis.certificates import linear
 from modadd_jax.analysis.certificates.margins import Hints
 from modadd_jax.analysis.logit_waves import WaveShares, wave_shares
@@ -49,14 +48,8 @@ class SeedStatistics(NamedTuple):
 
 def _bounds_of(circuit: Circuit, neurons: Neurons, rule: Rule, k: jax.Array) -> dict[str, jax.Array]:
     """The bounds of one key frequency under the names of analysis.json."""
-    proven = bounds.frequency_bounds(circuit, neurons, rule, k)
-    upper = {name: proven[name].upper + proven[name].slack for name in [*bounds.BOUNDS, "naive"]}
-    return {
-        "sweep_upper": upper.pop("sweep"),
-        "sweep_lower": proven["sweep_lower"].upper - proven["sweep_lower"].slack,
-        **upper,
-        "moments": moments.node_moments(rule.phi, rule.omega),
-    }
+    proven = registry.frequency_bounds(registry.Subject(circuit, neurons, rule, k))
+    return registry.bound_numbers(proven) | {"moments": moments.node_moments(rule.phi, rule.omega)}
 
 
 def proven_share(circuit: Circuit, neurons: Neurons, k: jax.Array) -> jax.Array:
@@ -75,14 +68,14 @@ def read_seed(circuit: Circuit, max_keys: int) -> SeedStatistics:
       max_keys: F, as of `reading.read_padded`: the lightest of more would be missing from the bounds too.
     """
     p = circuit.u.shape[0]
-    found = read_padded(circuit, max_keys)
+    found: Any = read_padded(circuit, max_keys)  # its frequencies are one, of [F, ...]
     neurons, logits, (k, _, _, is_key) = found.neurons, found.logits, found.keys
 
     def bounds_of(k, rule):
         return _bounds_of(circuit, neurons, rule, k)
 
-    sums = logit_bound.logit_sums(circuit, neurons, k)
-    proven = logit_bound.logit_bound(sums, k, found.frequencies.profiles["full"])
+    sums = logit_sums(circuit, neurons, k)
+    proven = logit_bound(sums, k, found.frequencies.profiles["full"])
     return SeedStatistics(
         numbers=found.numbers,
         bounds=over_keys(bounds_of, is_key, k, found.frequencies.rule),
@@ -94,7 +87,7 @@ def read_seed(circuit: Circuit, max_keys: int) -> SeedStatistics:
         logit_bound={
             "total": proven.total,
             "true": jnp.abs(logits - found.tables["full"][:, None, :]).max(),
-            "naive": proven.naive,
+            "naive": proven.trivial,
         },
         proven_accuracy=proven_share(circuit, neurons, k),
     )
@@ -110,7 +103,7 @@ def padded_key_count(n_keys: int, p: int) -> int:
     return min(max(8, 2 ** math.ceil(math.log2(max(n_keys, 1)))), (p - 1) // 2)
 
 
-def mapped(function: Callable) -> Callable:
+def mapped(function: Callable) -> Any:
     """jit of `function` over a leading axis [S, ...] of its argument: one program, on all devices.
 
     S may be any number: copies of the last row fill up the devices, and are dropped. See
