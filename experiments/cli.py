@@ -128,6 +128,18 @@ def config_from_flags() -> Config:
     return preset(flags.FLAGS.preset).replace(**given)
 
 
+def flags_of(config: Config) -> list[str]:
+    """The flags of `experiments.train` that say all of a config."""
+    seeds = ("seed", "num_seeds") if not config.train.seed_list else ()
+    named = [
+        f"--{field.name}={getattr(getattr(config, part), field.name)}"
+        for part, kind in _PARTS
+        for field in _fields_with_a_flag(kind)
+        if field.name in seeds or field.name not in ("seed", "num_seeds")
+    ]
+    return named if seeds else [*named, f"--seeds={','.join(map(str, config.train.seed_list))}"]
+
+
 def parse_seeds(text: str) -> list[int]:
     """Seeds of a list "0,50,104", or of a file with numbers between commas, spaces or line ends.
 
