@@ -14,10 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from experiments import cli
+from modadd_jax import float64
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
@@ -66,7 +66,7 @@ def main() -> None:
         config = config.replace(num_seeds=8)
     for place, name in enumerate(ARITHMETICS):
         train_with(name, [*cli.flags_of(config), f"--workdir={root / str(place)}"])
-    with jax.enable_x64(True):
+    with float64.enabled():
         found = [seeds_of(root / str(place)) for place in range(len(ARITHMETICS))]
     report = {}
     for name, rows in zip(ARITHMETICS, found, strict=True):

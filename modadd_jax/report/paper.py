@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from modadd_jax.analysis.population.claims import BOUND_ROWS
-from modadd_jax.report.text import table
+from modadd_jax.report.study import document_text
+from modadd_jax.report.table import Table, listed
 
 CLAIMS_NOTE = """\
 Share of the seeds, with Wilson's interval at 95 %. Non-vacuous bounds are below the trivial one, which
@@ -32,12 +33,13 @@ def _share(claim: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def claims_table(record: Mapping[str, Any]) -> str:
+def claims_table(record: Mapping[str, Any]) -> Table:
     header = ["claim", "paper", "seeds that satisfy it", "95 %"]
-    return table(header, [[c["statement"], c["paper"], *_share(c)] for c in record["claims"]])
+    rows = [[c["statement"], c["paper"], *_share(c)] for c in record["claims"]]
+    return listed("claims", "", header, rows)
 
 
-def bounds_table(bounds: Mapping[str, Any]) -> str:
+def bounds_table(bounds: Mapping[str, Any]) -> Table:
     """Keys of one seed as columns, and mean and standard deviation over all keys of all seeds."""
     header = ["bound", *(f"k = {k}" for k in bounds["keys"]), "all keys of all seeds"]
     lines = []
@@ -46,10 +48,10 @@ def bounds_table(bounds: Mapping[str, Any]) -> str:
         own = [_number(x, 3) for x in bounds["of_seed"][name]]
         spread = "-" if over is None else f"{over['mean']:.3g} ± {over['sd']:.2g}"
         lines.append([name, *own, spread])
-    return table(header, lines)
+    return listed("claims_bounds", "", header, lines)
 
 
-def quantities_table(record: Mapping[str, Any]) -> str:
+def quantities_table(record: Mapping[str, Any]) -> Table:
     header = ["quantity", "paper", "mean ± sd", "median", "5 to 95 %", "n"]
     lines = []
     for quantity in record["quantities"]:
@@ -66,7 +68,7 @@ def quantities_table(record: Mapping[str, Any]) -> str:
                 str(found["n"]),
             ]
         )
-    return table(header, lines)
+    return listed("claims_quantities", "", header, lines)
 
 
 def claims_text(record: Mapping[str, Any]) -> str:
@@ -79,7 +81,7 @@ def claims_text(record: Mapping[str, Any]) -> str:
         else "No key frequency has more than one neuron."
     )
     reasons = [f"- seed {seed}: {'; '.join(found)}" for seed, found in record["not_clean"].items()]
-    parts = [
+    parts: list[str | Table] = [
         f"# {record['seeds']} seeds, p = {model['p']}, {model['d_mlp']} neurons, "
         f"step {record['checkpoint']['step']}",
         "## Claims",
@@ -95,4 +97,4 @@ def claims_text(record: Mapping[str, Any]) -> str:
         "## Not clean",
         "\n".join(reasons) or "none",
     ]
-    return "\n\n".join(parts)
+    return document_text(parts)
