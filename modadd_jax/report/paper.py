@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modadd_jax.analysis.population.claims import BOUND_ROWS
-from modadd_jax.report.study import document_text
-from modadd_jax.report.table import Table, listed
+from modadd_jax.report.table import listed, markdown
 
 CLAIMS_NOTE = """\
 Share of the seeds, with Wilson's interval at 95 %. Non-vacuous bounds are below the trivial one, which
@@ -18,6 +17,10 @@ phases psi."""
 
 QUANTITIES_NOTE = """\
 Over all seeds, or over all their key frequencies; 5 % and 95 % quantiles."""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    return markdown(listed("paper", "", header, rows))
 
 
 def _number(x: float | None, digits: int = 4) -> str:
@@ -33,13 +36,12 @@ def _share(claim: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def claims_table(record: Mapping[str, Any]) -> Table:
+def claims_table(record: Mapping[str, Any]) -> str:
     header = ["claim", "paper", "seeds that satisfy it", "95 %"]
-    rows = [[c["statement"], c["paper"], *_share(c)] for c in record["claims"]]
-    return listed("claims", "", header, rows)
+    return table(header, [[c["statement"], c["paper"], *_share(c)] for c in record["claims"]])
 
 
-def bounds_table(bounds: Mapping[str, Any]) -> Table:
+def bounds_table(bounds: Mapping[str, Any]) -> str:
     """Keys of one seed as columns, and mean and standard deviation over all keys of all seeds."""
     header = ["bound", *(f"k = {k}" for k in bounds["keys"]), "all keys of all seeds"]
     lines = []
@@ -48,10 +50,10 @@ def bounds_table(bounds: Mapping[str, Any]) -> Table:
         own = [_number(x, 3) for x in bounds["of_seed"][name]]
         spread = "-" if over is None else f"{over['mean']:.3g} ± {over['sd']:.2g}"
         lines.append([name, *own, spread])
-    return listed("claims_bounds", "", header, lines)
+    return table(header, lines)
 
 
-def quantities_table(record: Mapping[str, Any]) -> Table:
+def quantities_table(record: Mapping[str, Any]) -> str:
     header = ["quantity", "paper", "mean ± sd", "median", "5 to 95 %", "n"]
     lines = []
     for quantity in record["quantities"]:
@@ -68,7 +70,7 @@ def quantities_table(record: Mapping[str, Any]) -> Table:
                 str(found["n"]),
             ]
         )
-    return listed("claims_quantities", "", header, lines)
+    return table(header, lines)
 
 
 def claims_text(record: Mapping[str, Any]) -> str:
@@ -81,7 +83,7 @@ def claims_text(record: Mapping[str, Any]) -> str:
         else "No key frequency has more than one neuron."
     )
     reasons = [f"- seed {seed}: {'; '.join(found)}" for seed, found in record["not_clean"].items()]
-    parts: list[str | Table] = [
+    parts = [
         f"# {record['seeds']} seeds, p = {model['p']}, {model['d_mlp']} neurons, "
         f"step {record['checkpoint']['step']}",
         "## Claims",
@@ -97,4 +99,4 @@ def claims_text(record: Mapping[str, Any]) -> str:
         "## Not clean",
         "\n".join(reasons) or "none",
     ]
-    return document_text(parts)
+    return "\n\n".join(parts)
