@@ -19,14 +19,16 @@ import jax
 from absl import flags
 
 from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis.certificates import strategies
 from modadd_jax.storage.workdir import sha256_of_params
 
 PACKAGES = ("jax", "jaxlib", "flax", "numpy", "orbax-checkpoint")
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
-_SAME_AS = flags.DEFINE_string("same_as", None, "JSON that this printed elsewhere, to compare with.")
+
+def define_flags() -> None:
+    loading.define_flags()
+    flags.DEFINE_string("same_as", None, "JSON that this printed elsewhere, to compare with.")
 
 
 def read_other(path: str | None) -> dict | None:
@@ -61,9 +63,9 @@ def check_same(report: dict, other: dict) -> None:
                 raise ValueError(f"{name} differs in {key}: {there} there, {value} here")
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    other = read_other(_SAME_AS.value)
+    other = read_other(flags.FLAGS.same_as)
     loaded = loading.load_circuit()
     report = {
         "python": platform.python_version(),
@@ -83,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -106,7 +106,7 @@ def train_all(root: Path, runs: dict[str, Config]) -> None:
             print(f"{root / name} is complete")
         else:
             print(f"attention rate {config.model.attention_rate:g}")
-            left.setdefault(train.program_of(config), []).append(training.Run(config, root / name))
+            left.setdefault(train.compile_key(config), []).append(training.Run(config, root / name))
     for together in left.values():
         failure = next((error for error in training.run_together(together) if error is not None), None)
         if failure is not None:

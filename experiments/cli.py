@@ -29,7 +29,7 @@ _PARTS = (("model", ModelConfig), ("train", TrainConfig))
 CACHE_BYTES = 1 << 30  # of all compiled programs kept; those of every command at p = 113 take about a tenth
 
 
-def run(main: Callable[[], None], define_flags: Callable[[], None] = lambda: None) -> None:
+def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     """Run a command: bad flags, ValueError and OSError become one line on stderr and exit status 2."""
     flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs for the next command.")
     define_flags()
@@ -126,6 +126,18 @@ def config_from_flags() -> Config:
             raise ValueError(f"--seeds names every seed: leave --{both[0]} out")
         given["seeds"] = parse_seeds(flags.FLAGS.seeds)
     return preset(flags.FLAGS.preset).replace(**given)
+
+
+def flags_of(config: Config) -> list[str]:
+    """The flags of `experiments.train` that say all of a config."""
+    seeds = ("seed", "num_seeds") if not config.train.seed_list else ()
+    named = [
+        f"--{field.name}={getattr(getattr(config, part), field.name)}"
+        for part, kind in _PARTS
+        for field in _fields_with_a_flag(kind)
+        if field.name in seeds or field.name not in ("seed", "num_seeds")
+    ]
+    return named if seeds else [*named, f"--seeds={','.join(map(str, config.train.seed_list))}"]
 
 
 def parse_seeds(text: str) -> list[int]:

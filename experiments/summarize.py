@@ -23,7 +23,7 @@ from tqdm import tqdm
 from experiments import cli
 from experiments.loading import ensure_directory
 from modadd_jax import circuit, float64
-from modadd_jax.analysis.population import sweep_map
+from modadd_jax.analysis.population import sweep_map, verdicts
 from modadd_jax.analysis.population.statistics import STATISTICS
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.figures import clean_map, population
@@ -99,6 +99,7 @@ def summarize_run(workdir: Workdir, step: int | None, out: Path | None) -> None:
         summary = summary_of(workdir, step, out, bar, keep=False)
     seconds, n = time.perf_counter() - start, summary["counts"]["seeds"]
     said = f"{n} seeds in {seconds:.1f} s, {seconds / n:.2f} s a seed, compilation included"
+    said = "\n".join([*verdicts.advice(summary["seeds"]), said])
     _show(document_text(document(summary)), population.of_run(summary), out, said)
 
 

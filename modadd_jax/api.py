@@ -28,7 +28,7 @@ from modadd_jax.circuit import Circuit
 from modadd_jax.config import Config
 from modadd_jax.data import train_mask
 from modadd_jax.storage.load import Model, Run
-from modadd_jax.training import loop
+from modadd_jax.training import loop, parallel
 from modadd_jax.training import step as steps
 from modadd_jax.training.step import Metrics, TrainState
 
@@ -47,7 +47,7 @@ def train(config: Config, path: str | Path, *, wave_size: int | None = None, res
       wave_size: most seeds at once; None for as many as the memory holds.
       resume: whether to go on with a run that is there, instead of refusing.
     Returns:
-      the run; `Run.load` has its seeds.
+      the run; `Run.load` has its seeds. Where JAX has not started yet in this process, all cores train.
     Raises:
       ValueError: for another kind of argument; where the path holds something else or is in use; where no
         seed is finite any more.
@@ -65,6 +65,7 @@ def train(config: Config, path: str | Path, *, wave_size: int | None = None, res
         raise ValueError(f"path must be the name of a directory, got {path!r}")
     if wave_size is not None and (not isinstance(wave_size, int) or wave_size < 1):
         raise ValueError(f"wave_size must be a whole number of at least 1, got {wave_size!r}")
+    parallel.use_cores(config.train.num_seeds)
     return Run(loop.run(config, path, wave_size, resume))
 
 

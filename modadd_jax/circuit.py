@@ -9,7 +9,7 @@ Letters in shapes: p modulus, m neurons. Source: docs/theory.md section 1.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ import numpy as np
 from modadd_jax import float64, model
 from modadd_jax.config import ModelConfig
 from modadd_jax.model import Params
+
+Tree = TypeVar("Tree")
 
 
 class _Tables(NamedTuple):
@@ -178,7 +180,7 @@ def all_logits(circuit: Circuit) -> jax.Array:
     return jax.lax.map(lambda xs: row(*xs), (u, s_a))
 
 
-def as_float64(circuit: Circuit) -> Circuit:
-    """The same circuit in float64; raises ValueError where JAX has x64 switched off."""
+def as_float64(circuit: Tree) -> Tree:
+    """The same circuit, or any tree of arrays, in float64; raises ValueError outside `float64.enabled`."""
     float64.require()
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), circuit)

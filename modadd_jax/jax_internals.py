@@ -142,7 +142,7 @@ def with_devices(flags: str, count: int) -> str:
     return f"{flags} --{DEVICES_FLAG}={count}".strip()
 
 
-def compilations(jitted: Callable) -> int:
+def compilations(jitted: Any) -> int:
     """How many programs a function of `jax.jit` has compiled so far."""
     return jitted._cache_size()
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TINY = (
-    "--p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 --eval_every=50 --checkpoint_every=100"
+    "--preset=p113 --p=11 --d_model=32 --n_heads=2 --d_mlp=64 --train_fraction=0.9 "
+    "--eval_every=50 --checkpoint_every=100"
 )
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(

@@ -1,17 +1,32 @@
 """Inputs and classes (a, b, c) as the network sees them: d = a-b, y = a+b, e = c-y, all mod p.
 
 As p is odd, a = (y+d)/2 and b = (y-d)/2 exist mod p. The right answer is e = 0, and (b, a) is (-d, y).
-Letters in shapes: p odd modulus. Source: docs/theory.md section 2.6.
+Letters in shapes: p odd modulus, D values of d. Source: docs/theory.md section 2.6.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def inputs_of(d: jax.Array, y: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
     """The inputs (a, b) with a-b = d and a+b = y mod p, elementwise for integers."""
     half = (p + 1) // 2  # 1/2 mod p
     return (y + d) * half % p, (y - d) * half % p
+
+
+def to_inputs(table: np.ndarray) -> np.ndarray:
+    """[p (a), p (b)] of a table [D (d), p (y)]; D = (p+1)/2 where (b, a) has what (a, b) has, else p."""
+    p = table.shape[1]
+    a, b = np.arange(p)[:, None], np.arange(p)[None, :]
+    d = (a - b) % p
+    return table[d if table.shape[0] == p else np.minimum(d, p - d), (a + b) % p]
+
+
+def to_differences(table: np.ndarray) -> np.ndarray:
+    """[p (d), p (y)] of a table [p (a), p (b)]."""
+    p = table.shape[0]
+    return table[inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)]
 
 
 def to_difference_coordinates(logits: jax.Array) -> jax.Array:

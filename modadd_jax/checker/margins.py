@@ -65,7 +65,8 @@ def finer(
     skip = abs(t.s_a).max() + abs(t.s_b).max()
     d = (np.arange(p)[:, None] - np.arange(p)) % p  # [p (a), p (b)]
     once = d <= (p // 2 if symmetric else p)  # where (b, a) is no other input than (a, b), it counts once
-    left, slacks = ~(first > required), []
+    left: Any = ~(first > required)
+    slacks = []
     lower, stage = np.where(left, np.inf, first).min(axis=1)[d], np.ones((p, p), int)
     counts = [left[once[:, 0]].sum(), 0]
     a, b = np.nonzero(left.any(axis=1)[d])

@@ -204,7 +204,7 @@ def deciders(record: Mapping[str, Any]) -> Figure:
     sizes = [max(1, sum(r["auc"] is not None for r in found)) for found in tables]
     fig = Figure(figsize=(style.DOUBLE, 1.6 + 0.17 * sum(sizes)))
     axes = fig.subplots(2, 1, height_ratios=sizes, sharex=True)
-    registries = (statistics.STATISTICS, statistics.KEY_STATISTICS)
+    registries: tuple[Any, ...] = (statistics.STATISTICS, statistics.KEY_STATISTICS)
     for ax, found, entries, letter, title in zip(
         axes, tables, registries, "ab", ("seeds", "key frequencies"), strict=True
     ):

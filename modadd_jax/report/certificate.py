@@ -81,7 +81,7 @@ def check(subject: Subject) -> Outcome:
     record = subject.records.get(STUDY.file)
     if record is None:
         raise ValueError("there is no certificate to check")
-    checker.check(record, subject.params, subject.config.to_dict())
+    checker.check(dict(record), subject.params, subject.config.to_dict())
     return Outcome(None)
 
 

@@ -219,7 +219,7 @@ def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | 
     first = min(at["step"] for cell in record["cells"] for at in cell["steps"])
     not_clean = [f"{cell.name}, {line}" for cell in cells for line in failures(cell.last)]
     pairs = record["doubles"]
-    parts = [
+    parts: list[str | Table] = [
         f"# {len(record['cells'])} cells",
         counts_text(record["all_seeds"]) + " At the last step of each cell.",
         EXPLANATION,

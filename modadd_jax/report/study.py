@@ -44,7 +44,7 @@ class Subject:
         self.records: dict[str, Mapping[str, Any]] = {"config.json": model.config.to_dict()}
 
     @property
-    def params(self) -> Mapping[str, np.ndarray]:
+    def params(self) -> dict[str, np.ndarray]:
         return self.model.params
 
     @property

@@ -141,9 +141,9 @@ def cited(
 
 
 def listed(
-    name: str, caption: str, columns: Sequence[Column | str], rows: Iterable[Sequence[Any]], labels: int = 1
+    name: str, caption: str, columns: Sequence[Any], rows: Iterable[Sequence[Any]], labels: int = 1
 ) -> Table:
-    """A table of values that are given: one for each column, or a tuple where a cell has several."""
+    """A table of values that are given: one a Column (or its heading), or a tuple for a cell of several."""
     columns = tuple(Column(column) if isinstance(column, str) else column for column in columns)
     made = tuple(
         tuple(

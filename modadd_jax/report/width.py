@@ -90,7 +90,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
     """Of width.json."""
     fits, trained = record["fits"], record["trained"]
     laws = [(words, *_law(fits[name])) for name, words in LAWS.items() if fits.get(name) is not None]
-    parts = [
+    parts: list[str | Table] = [
         "# Error against the number of neurons",
         EXPLANATION,
         _constructed_table(record["constructed"]),

@@ -32,7 +32,7 @@ class Model:
     (8, 6)
     """
 
-    params: Mapping[str, np.ndarray]  # names and shapes of model.param_shapes; float32, or float64
+    params: dict[str, np.ndarray]  # names and shapes of model.param_shapes; float32, or float64
     config: Config
     seed: int = 0
     step: int = 0  # updates done

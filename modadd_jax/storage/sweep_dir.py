@@ -113,7 +113,7 @@ def parse_grid(text: str) -> list[dict[str, object]]:
     return [dict(cell) for cell in itertools.product(*axes)]
 
 
-def _parse_value(text: str, field: dataclasses.Field) -> object:
+def _parse_value(text: str, field: Any) -> object:
     """The value of a field of the config. Raises ValueError."""
     if field.type is bool:
         if text not in ("true", "false"):

@@ -23,7 +23,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def sha256_of_array(array: Any) -> str:
     return hashlib.sha256(head + array.tobytes()).hexdigest()
 
 
-def sha256_of_params(params: dict[str, Any]) -> str:
+def sha256_of_params(params: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a parameter set: of its sorted names and arrays' digests."""
     lines = "".join(f"{name} {sha256_of_array(params[name])}\n" for name in sorted(params))
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -35,7 +35,7 @@ MEMORY_SHARE = 0.8
 class Batches(NamedTuple):
     """How S rows are split: `count` waves, one after the other, of `size` rows at once."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     size: int  # a multiple of the number of devices over `split`
     split: int = 1  # devices that share one row
 
@@ -56,7 +56,7 @@ def initialize(
     missing = [name for name, value in given.items() if value is None]
     if 0 < len(missing) < 3:
         raise ValueError(f"{', '.join(missing)} missing: give coordinator, num_processes and process_id")
-    if not missing:
+    if coordinator is not None and num_processes is not None and process_id is not None:
         host, _, port = coordinator.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"coordinator must be host:port, got {coordinator!r}")
@@ -221,7 +221,7 @@ def gather(parts: Sequence[Any], num_rows: int) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves])[:num_rows], *parts)
 
 
-def bytes_per_row(program: Callable, *rows: Any) -> int:
+def bytes_per_row(program: Any, *rows: Any) -> int:
     """Memory that one row of a compiled `over_seeds` program takes on a device, as the compiler plans it.
 
     Args:

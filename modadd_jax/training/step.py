@@ -10,7 +10,7 @@ Letters in shapes: S rows (leading axis of everything once over seeds), p modulu
 
 import functools
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -128,15 +128,15 @@ def default_form(config: Config) -> str:
 
 def train_loss(
     params: model.Params,
-    pairs: Pairs | Grid | jax.Array,
+    pairs: Any,
     config: Config,
     axis: str | None = None,
     row: SeedSpec | None = None,
 ) -> jax.Array:
     """Mean cross-entropy () over the n_train ordered training pairs.
 
-    `axis`: as of `folded.loss_and_gradient`, for a list of pairs. A grid needs a folded config; one of
-    `tables` takes the mask [p, p] of the pairs, and its attention rate from `row` (by default the config's).
+    `pairs`: Pairs, a Grid (for a folded config) or, of `tables`, the mask [p, p]; `axis`: as of
+    `folded.loss_and_gradient`, for Pairs; `row`: has the attention rate of `tables`, by default the config's.
     """
     loss = config.train.loss
     if config.tabled:
@@ -240,7 +240,7 @@ def specs_of(configs: Iterable[Config]) -> SeedSpec:
     ]
     seeds, *rates = zip(*rows, strict=True)
     dtype = np.dtype(configs[0].train.dtype)
-    return SeedSpec(np.int32(seeds), *(np.asarray(rate, dtype) for rate in rates))
+    return SeedSpec(np.asarray(seeds, np.int32), *(np.asarray(rate, dtype) for rate in rates))
 
 
 def compile_key(config: Config) -> Config:
@@ -295,7 +295,11 @@ def _seed_functions(config: Config, group: int | None, split: int, form: str):
 
         return over_seeds(advance)
 
-    return over_seeds(init), chunk, over_seeds(lambda *given: evaluate(*given[:2], config, *given[2:]))
+    return (
+        over_seeds(init),
+        chunk,
+        over_seeds(lambda params, mask, row=None: evaluate(params, mask, config, row)),
+    )
 
 
 def rows_that_fit(config: Config, num_steps: int = 1) -> int | None:

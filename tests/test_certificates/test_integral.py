@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from modadd_jax.analysis import coordinates
 from modadd_jax.analysis.certificates import class_bounds, integral, integral_sums, margins, strategies
 from modadd_jax.analysis.certificates.integral_sums import Bins, Fits
 from modadd_jax.analysis.certificates.strategies import prove
@@ -193,6 +194,6 @@ def test_u_and_v_may_have_phases_of_their_own():
     hints = margins.hints_of(made)
     first = integral._stage(made, hints, integral.bins_of(made, hints), integral._readout(made, hints), False)
     bound = np.asarray(first.lower)[:, 1:].min(axis=1)
-    true = margins.to_differences(true_margins(made)).min(axis=1)
+    true = coordinates.to_differences(true_margins(made)).min(axis=1)
     assert (bound <= true + TOLERANCE).all()
     assert np.median(bound / true) > 0.5

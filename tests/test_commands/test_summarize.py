@@ -136,6 +136,7 @@ def test_a_bad_seed_is_named_and_breaks_no_other(run):
     assert report["counts"]["seeds"] == 5
     assert sum(report["counts"][name] for name in ("clean", "muddy", "failed")) == 5
     assert "seed 2: failed: not finite: stopped at step 50, before 100" in printed
+    assert "not finite, in 2 of 5 seeds: read a step before that" in printed
     assert (path / "summary.md").read_text().strip() in printed
     for name in ("distributions", "keys"):
         for suffix in ("png", "svg"):

@@ -103,6 +103,7 @@ def test_verdicts_and_their_reasons(changes, verdict, reasons):
     row = row_of(**changes)
     assert verdicts.verdict(row) == (verdict, reasons)
     assert verdicts.is_clean(row) == (verdict == "clean")
+    assert (verdicts.advice([row]) == []) == (verdict == "clean")
 
 
 def test_relations_are_multiples_mod_p_up_to_sign():

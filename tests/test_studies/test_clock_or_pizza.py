@@ -286,7 +286,7 @@ def test_quantiles_of_a_rate_leave_out_who_has_not_learned():
     assert {"median, quartiles", "their median", "Zhong et al., quartiles"} <= names
 
 
-SWEEP = (TINY, "--num_steps=50 --num_seeds=2")
+SWEEP = (TINY, "--preset=quick --num_steps=50 --num_seeds=2")
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ CONFIG = Config().replace(
     eval_every=5, checkpoint_every=10,
 )  # fmt: skip
 FLAGS = [
-    "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=256", "--train_fraction=0.8", "--num_seeds=3",
-    "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
+    "--preset=p113", "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=256", "--train_fraction=0.8",
+    "--num_seeds=3", "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
 ]  # fmt: skip
 TOLERANCE = 1e-5
 
@@ -172,6 +172,37 @@ def test_waves_are_few_and_alike(rows, size, expected):
     assert len(parts) == waves.count
     assert all(part["x"].shape == (waves.size,) for part in parts)
     chex.assert_trees_all_equal(parallel.gather(parts, rows), tree)
+
+
+def test_a_single_seed_split_over_two_devices_is_its_row_of_a_sweep_bit_for_bit(tmp_path):
+    """The two parts of the pairs are summed apart in both programs, and their sums are added in one order."""
+    one, two = (start(tmp_path / name, *seeds, devices=2) for name, seeds in (
+        ("one", ["--num_seeds=1", "--seed=2"]), ("two", ["--num_seeds=2", "--seed=1"])
+    ))  # fmt: skip
+    assert [p.wait() for p in (one, two)] == [0, 0], one.stdout.read() + two.stdout.read()
+    for process in (one, two):
+        process.stdout.close()
+    alone, both = (Workdir.open(tmp_path / name) for name in ("one", "two"))
+    split = [json.loads((w.path / "sessions.jsonl").read_text())["devices_per_seed"] for w in (alone, both)]
+    assert split == [2, 1]
+    ours, theirs = (w.restore(train.state_like(w.config))[1] for w in (alone, both))
+    chex.assert_trees_all_equal(ours, jax.tree.map(lambda x: x[1:], theirs))
+
+
+def test_a_run_of_listed_float64_seeds_goes_on_as_if_it_had_not_stopped(tmp_path):
+    config = CONFIG.replace(seeds=[7, 3], dtype="float64", num_steps=20)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for path in (whole, stopped):
+        with jax.enable_x64(False):  # as in a user's process
+            training.run(config, path)
+    (stopped / "checkpoints" / "20.sha256").unlink()
+    (stopped / "checkpoints" / "20").rename(tmp_path / "20")
+    with jax.enable_x64(False):
+        training.run(config, stopped)
+    check_same(whole, stopped)
+    state = Workdir.open(stopped).restore(train.state_like(config))[1]
+    assert state.params["W_in"].dtype == np.float64
+    assert sorted({row["seed"] for row in Workdir.open(stopped).read_metrics()}) == [3, 7]
 
 
 def test_waves_on_eight_devices(monkeypatch):

@@ -34,6 +34,7 @@ Letters in shapes: p odd modulus, m neurons, K key frequencies.
 Source: docs/theory.md section 3.3; of the closed forms 2.6 and 3.1.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -180,7 +181,7 @@ def active_sums(
     x: jax.Array,
     y: jax.Array,
     weights: jax.Array,
-    ends: tuple[tuple[Arcs, Arcs], ...],
+    ends: Sequence[tuple[Arcs, Arcs]],
     shares: tuple[float, ...],
     order: Orders,
 ) -> jax.Array:
@@ -277,13 +278,15 @@ def logit_sums(circuit: Circuit, neurons: Neurons, k: jax.Array) -> Sums:
     output = least_squares(basis.T @ basis, basis.T @ rest)  # [2K, p], f
     rest = rest - basis @ output
     distortion = jnp.hypot(*jnp.split(output, 2)).max(axis=1)  # [K]
-    tables = circuit[:2]
+    tables = (circuit.u, circuit.v)
     upper, lower = ([fit(table, order, group) for table in tables] for fit in (envelope, minorant))
     ends = [(arcs(u, v, order, group), arcs(v, u, order, group)) for u, v in (upper, lower)]
     off = [jnp.maximum(up.table - x, x - low.table) for up, x, low in zip(upper, tables, lower, strict=True)]
     heights = jnp.abs(weight) @ (1 + distortion)  # [m] at least max_c |W_i - rest_i|
-    mean = active_sums(*tables, basis, ends, (0.5, 0.5), order)  # [p, p, 2K]
-    doubt = active_sums(*off, heights[:, None], ends, (0.5, -0.5), order)[..., 0]
+    u, v = tables
+    mean = active_sums(u, v, basis, ends, (0.5, 0.5), order)  # [p, p, 2K]
+    off_u, off_v = off
+    doubt = active_sums(off_u, off_v, heights[:, None], ends, (0.5, -0.5), order)[..., 0]
     known = jax.lax.complex(*jnp.split(mean, 2, axis=2))
 
     (skip_a, rest_a), (skip_b, rest_b) = (split_readout(class_centred(s), k) for s in circuit[3:])
@@ -329,4 +332,4 @@ def logit_bound(sums: Sums, k: jax.Array, contributions: jax.Array) -> LogitBoun
     slack = sums.slack + gamma_n(64 + 4 * k.shape[0], formula.dtype) * (formula + sums.trivial)
     parts = (off, sums.doubt, sums.distortion, sums.readout, sums.others, sums.skip)
     total = Enclosure(sum(parts).max(), slack).upper
-    return LogitBound(total, *(part.max() for part in parts), slack, sums.trivial + formula)
+    return LogitBound(*(total, *(part.max() for part in parts), slack, sums.trivial + formula))

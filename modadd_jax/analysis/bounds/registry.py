@@ -142,7 +142,7 @@ BOUNDS: tuple[BoundSpec, ...] = (
     _rule("koksma", lambda s: classical.koksma_bound(s.rule.phi, s.rule.omega), "Koksma", "Koksma"),
     _rule("l2", lambda s: classical.l2_bound(s.rule.phi, s.rule.omega), "L2", "$L_2$"),
     _rule("series", lambda s: moments.series_bound(*s.nodes).bound, "16 moments and tail", "16 moments"),
-    _abs("sweep_abs", lambda s: supremum(*s.nodes, "abs").bound, "abs part: sweep", "sweep, abs"),
+    _abs("sweep_abs", lambda s: supremum(*(*s.nodes, "abs")).bound, "abs part: sweep", "sweep, abs"),
     _abs(
         "lipschitz_abs",
         lambda s: classical.lipschitz_abs_bound(s.rule),
@@ -166,12 +166,11 @@ BOUNDS: tuple[BoundSpec, ...] = (
 
 def frequency_bounds(subject: Subject) -> dict[str, Bounded]:
     """Every bound of one frequency, by name."""
-    return {
-        spec.name: Bounded(
-            spec.compute(subject), spec.trivial(subject), spec.attained and spec.attained(subject)
-        )
-        for spec in BOUNDS
-    }
+    found = {}
+    for spec in BOUNDS:
+        attained = None if spec.attained is None else spec.attained(subject)
+        found[spec.name] = Bounded(spec.compute(subject), spec.trivial(subject), attained)
+    return found
 
 
 def frequency_truth(subject: Subject) -> dict[str, jax.Array]:

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax.analysis import coordinates
 from modadd_jax.analysis.bounds.enclosure import cis, gamma_n, modulus, square, unit_roundoff
 from modadd_jax.analysis.bounds.logits import waves
 from modadd_jax.analysis.certificates import class_bounds, linear, margins, operations
@@ -210,7 +211,7 @@ def integral(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     }
     bound = np.asarray(first.lower)[:, 1:].min(axis=1)  # [D]
     p = circuit.u.shape[0]
-    lower = margins.to_inputs(np.repeat(bound[:, None], p, axis=1))
+    lower = coordinates.to_inputs(np.repeat(bound[:, None], p, axis=1))
     slack, settled = float(first.slack), lower > required  # NaN is not
     constants = {
         "bins": np.asarray(bins.of).tolist(),

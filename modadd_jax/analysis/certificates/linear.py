@@ -32,7 +32,7 @@ from modadd_jax.analysis.certificates.class_bounds import (
 from modadd_jax.analysis.certificates.event_sums import Events, Switches
 from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums
 from modadd_jax.analysis.certificates.operations import Operations, Tally
-from modadd_jax.analysis.coordinates import inputs_of
+from modadd_jax.analysis.coordinates import inputs_of, to_inputs
 from modadd_jax.circuit import Circuit, pair_logits
 
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
@@ -246,8 +246,8 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
         d, e = np.nonzero(open_pairs)
         _finer(circuit, read, known, symmetric, required, state, d, e + 1)
     return Proof(
-        margins.to_inputs(state.lower),
-        margins.to_inputs(state.stage),
+        to_inputs(state.lower),
+        to_inputs(state.stage),
         max(state.slack.values()),
         _constants(read, known, first, found, state),
         counted,

@@ -25,7 +25,6 @@ import numpy as np
 from modadd_jax.analysis.bounds.enclosure import gamma_n, unit_roundoff
 from modadd_jax.analysis.bounds.logits import class_centred, least_squares, max_activation
 from modadd_jax.analysis.certificates.operations import Tally
-from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.circuit import Circuit
 
@@ -122,20 +121,6 @@ def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
 def is_symmetric(circuit: Circuit) -> bool:
     """Whether a and b are seen alike, bit for bit."""
     return all(np.array_equal(x, y) for x, y in ((circuit.u, circuit.v), (circuit.s_a, circuit.s_b)))
-
-
-def to_inputs(table: np.ndarray) -> np.ndarray:
-    """[p (a), p (b)] of a table [D (d), p (y)]."""
-    p = table.shape[1]
-    a, b = np.arange(p)[:, None], np.arange(p)[None, :]
-    d = (a - b) % p
-    return table[d if table.shape[0] == p else np.minimum(d, p - d), (a + b) % p]
-
-
-def to_differences(table: np.ndarray) -> np.ndarray:
-    """[p (d), p (y)] of a table [p (a), p (b)]."""
-    p = table.shape[0]
-    return table[inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)]
 
 
 def skip_size(circuit: Circuit) -> jax.Array:

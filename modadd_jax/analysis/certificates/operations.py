@@ -12,7 +12,7 @@ import collections
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -41,14 +41,15 @@ class Operations(NamedTuple):
     arithmetic: int = 0  # single +, -, *, /, |x| of real numbers
     comparisons: int = 0  # of real numbers: max, min, sort, search, <
     transcendental: int = 0  # square roots, sines, exponentials
-    index: int = 0  # of integers and booleans; not in `total`
+    index: int = 0  # type: ignore[assignment]  # of integers and booleans; not in `total`
 
     @property
     def total(self) -> int:
         """All operations on real numbers, a multiply-add as one."""
         return self.multiply_adds + self.arithmetic + self.comparisons + self.transcendental
 
-    def plus(self, other: "Operations | Uncounted") -> "Operations | Uncounted":
+    def plus(self, other: Any) -> Any:
+        """The sum with other Operations; where the other is Uncounted, that."""
         if isinstance(other, Uncounted):
             return other
         return Operations(*(a + b for a, b in zip(self, other, strict=True)))
@@ -215,7 +216,8 @@ def _fused(jaxpr: Jaxpr) -> dict[int, int]:
 
 
 def _count_jaxpr(jaxpr: Jaxpr) -> Operations:
-    total, fused = Operations(), _fused(jaxpr)
+    total = Operations()
+    fused = _fused(jaxpr)
     for place, eqn in enumerate(jaxpr.eqns):
         total = total.plus(_count_equation(eqn))
         if place in fused:

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax.analysis import coordinates
 from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n
 from modadd_jax.analysis.bounds.logits import class_centred, max_activation
 from modadd_jax.analysis.certificates import float32, integral, linear, margins, operations
@@ -317,7 +318,7 @@ def certify_circuit(circuit: Circuit, strategy: str = "auto") -> dict[str, Any]:
 def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack: float) -> dict[str, Any]:
     """What a certificate says of the circuit; None for all that is about parameters and their program."""
     p, m = circuit.u.shape
-    counted = Operations()
+    counted: Operations | Uncounted = Operations()
     for step in proof.operations.values():
         counted = counted.plus(step)
     real = statement(proof, fold_slack)
@@ -335,7 +336,7 @@ def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack:
         "stages": {str(s): float((proof.stage == s).mean()) for s in range(1, proof.stage.max() + 1)},
         "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
         "constants": proof.constants,
-        "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
+        "lower_by_difference": coordinates.to_differences(proof.lower).min(axis=1).tolist(),
         "operation_counts": {
             "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
             "fold": None,

@@ -68,7 +68,7 @@ def read_seed(circuit: Circuit, max_keys: int) -> SeedStatistics:
       max_keys: F, as of `reading.read_padded`: the lightest of more would be missing from the bounds too.
     """
     p = circuit.u.shape[0]
-    found = read_padded(circuit, max_keys)
+    found: Any = read_padded(circuit, max_keys)  # its frequencies are one, of [F, ...]
     neurons, logits, (k, _, _, is_key) = found.neurons, found.logits, found.keys
 
     def bounds_of(k, rule):
@@ -103,7 +103,7 @@ def padded_key_count(n_keys: int, p: int) -> int:
     return min(max(8, 2 ** math.ceil(math.log2(max(n_keys, 1)))), (p - 1) // 2)
 
 
-def mapped(function: Callable) -> Callable:
+def mapped(function: Callable) -> Any:
     """jit of `function` over a leading axis [S, ...] of its argument: one program, on all devices.
 
     S may be any number: copies of the last row fill up the devices, and are dropped. See

@@ -57,7 +57,7 @@ def _at(*path: str | int) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _worst(
-    pick: Callable, name: str, label: str, symbol: str | None, value: Callable, *rest, **more
+    pick: Callable, name: str, label: str, symbol: str | None, value: Callable, *rest: Any, **more: Any
 ) -> Statistic:
     """The statistic that is the worst `value` over key frequencies, by min or max; its panel shows all."""
 
@@ -67,7 +67,8 @@ def _worst(
     def compute(row):
         return pick((x for x in values(row) if x is not None), default=None)
 
-    return Statistic(name, label, symbol, compute, *rest, **{"panel": values, "worst": pick.__name__} | more)
+    fields: dict[str, Any] = {"panel": values, "worst": pick.__name__} | more
+    return Statistic(name, label, symbol, compute, *rest, **fields)
 
 
 def _gap_ratio(f):

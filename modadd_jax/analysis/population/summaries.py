@@ -34,7 +34,7 @@ TOGETHER = 16
 
 
 @functools.cache
-def _compiled(model: ModelConfig, max_keys: int | None, n_seeds: int) -> Callable:
+def _compiled(model: ModelConfig, max_keys: int | None, n_seeds: int, dtype: np.dtype) -> Callable:
     """`read_seed` (`count_keys` for None) of the weights of n_seeds seeds, compiled."""
 
     def read(params):
@@ -42,7 +42,7 @@ def _compiled(model: ModelConfig, max_keys: int | None, n_seeds: int) -> Callabl
         return count_keys(folded) if max_keys is None else read_seed(folded, max_keys)
 
     shapes = {
-        name: jax.ShapeDtypeStruct((n_seeds, *like.shape), jnp.float32)
+        name: jax.ShapeDtypeStruct((n_seeds, *like.shape), dtype)
         for name, like in param_shapes(model).items()
     }
     return mapped(read).lower(shapes).compile()
@@ -64,16 +64,16 @@ def read_seeds(
     """One row of `seed_row` for each seed. Needs x64.
 
     Args:
-      params: float32 weights [S, ...], S at least 1.
+      params: float32 or float64 weights [S, ...], S at least 1.
       model: of a separable model.
       progress: told how many more seeds are read.
     """
-    n_seeds = next(iter(params.values())).shape[0]
-    n_keys = np.asarray(_compiled(model, None, n_seeds)(params))
+    n_seeds, dtype = next((x.shape[0], x.dtype) for x in params.values())
+    n_keys = np.asarray(_compiled(model, None, n_seeds, dtype)(params))
     room = np.array([padded_key_count(int(n), model.p) for n in n_keys])
     rows: list[dict[str, Any]] = [{} for _ in range(n_seeds)]
     for max_keys, seeds in _batches(room):
-        found = _compiled(model, max_keys, seeds.size)({name: x[seeds] for name, x in params.items()})
+        found = _compiled(model, max_keys, seeds.size, dtype)({name: x[seeds] for name, x in params.items()})
         found = jax.tree.map(np.asarray, found)
         for place, seed in enumerate(seeds):
             rows[seed] = seed_row(jax.tree.map(lambda x, i=place: x[i], found))

@@ -99,7 +99,9 @@ def lines(values: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Li
         for cells in groups.values():
             if len(cells) > 1:
                 fixed = {f: values[cells[0]][f] for f in fields if f != field}
-                found.append(Line(field, fixed, sorted(cells, key=lambda i, f=field: values[i][f])))
+                found.append(
+                    Line(field, fixed, sorted(cells, key=[own[field] for own in values].__getitem__))
+                )
     base = base_of(found, len(values))
     return sorted(
         found, key=lambda line: (fields.index(line.field), base not in line.cells, -len(line.cells))

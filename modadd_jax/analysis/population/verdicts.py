@@ -5,6 +5,7 @@ its key frequencies. Letters: p odd modulus, k key frequency. Source: docs/theor
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,6 +58,10 @@ class Reason(NamedTuple):
     advice: str
 
 
+def _not_finite(row):
+    return [] if row.get("finite") else ["not finite: the weights hold NaN or infinity"]
+
+
 def _wrong(row):
     return [f"accuracy {row['accuracy']:.6g}: {row['n_wrong']} inputs wrong"] if row["n_wrong"] else []
 
@@ -75,14 +80,21 @@ def _closed_form(row):
     return [f"r2_full {share:.4g}"] if row["frequencies"] and share < CLEAN_R2 else []
 
 
-# In the order in which they are told: what fails a seed comes first.
-REASONS = (
-    Reason("wrong", "failed", _wrong, "see in metrics.jsonl whether it still learns, and train it longer"),
-    Reason("no_key", "muddy", _no_key, "read a later step: the neurons have not settled on frequencies"),
-    Reason("phases", "muddy", _phases, "experiments.secondary says what else these keys' neurons carry"),
-    Reason("closed_form", "muddy", _closed_form, "`terms` of the row says which waves the form leaves out"),
+NOT_FINITE = Reason(
+    "not finite", "failed", _not_finite, "read a step before that, or train at a lower learning rate"
 )
-NOT_FINITE = "read a step at which it was finite, or train it at a lower learning rate"
+# Of a seed that is finite, in the order in which they are told: what fails it comes first.
+REASONS = (
+    Reason("wrong answers", "failed", _wrong, "see in metrics.jsonl whether it still learns: train longer"),
+    Reason("no key", "muddy", _no_key, "read a later step: its neurons have not settled on frequencies"),
+    Reason("phases", "muddy", _phases, "experiments.secondary says what else these neurons carry"),
+    Reason("closed form", "muddy", _closed_form, "`terms` in summary.json says what the form leaves out"),
+)
+
+
+def _found(row: Mapping[str, Any]) -> list[tuple[Reason, str]]:
+    reasons = (NOT_FINITE,) if NOT_FINITE.causes(row) else REASONS
+    return [(reason, cause) for reason in reasons for cause in reason.causes(row)]
 
 
 def not_finite(stopped: int, step: int) -> Verdict:
@@ -96,17 +108,15 @@ def verdict(row: Mapping[str, Any]) -> Verdict:
     Clean: every answer right, on every key frequency a circular std of psi - 2 phi of at most
     `CLEAN_PHASE_STD`, and `CLEAN_R2` of the logit variance explained by the closed form "full".
     """
-    if not row["finite"]:
-        return Verdict("failed", ("not finite: the weights hold NaN or infinity",))
-    found = [(reason.verdict, cause) for reason in REASONS for cause in reason.causes(row)]
-    return Verdict(found[0][0] if found else "clean", tuple(cause for _, cause in found))
+    found = _found(row)
+    return Verdict(found[0][0].verdict if found else "clean", tuple(cause for _, cause in found))
 
 
-def advice(row: Mapping[str, Any]) -> list[str]:
-    """What to do about a row that is not clean, one sentence for each of `REASONS` that it has."""
-    if not row.get("finite"):
-        return [NOT_FINITE]
-    return [reason.advice for reason in REASONS if reason.causes(row)]
+def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to do about the rows that are not clean: a sentence for each reason that any of them has."""
+    counts = Counter(code for row in rows for code in {reason.code for reason, _ in _found(row)})
+    found = [reason for reason in (NOT_FINITE, *REASONS) if counts[reason.code]]
+    return [f"{r.code}, in {counts[r.code]} of {len(rows)} seeds: {r.advice}" for r in found]
 
 
 def is_clean(row: Mapping[str, Any]) -> bool:
@@ -120,7 +130,7 @@ def is_clean(row: Mapping[str, Any]) -> bool:
 class Share(NamedTuple):
     """count of n, and its Wilson interval."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     n: int
     share: float | None  # None for n = 0
     low: float  # 95 % interval of the underlying probability, in [0, 1]

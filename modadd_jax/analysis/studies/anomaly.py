@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import closed_form
+from modadd_jax.analysis import closed_form, coordinates
 from modadd_jax.analysis.bounds.logits import class_centred, max_activation, waves
 from modadd_jax.analysis.certificates import class_bounds, linear, margins, strategies
 from modadd_jax.analysis.certificates.margins import Hints
@@ -229,8 +229,8 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
     raw = _measure(circuit, hints, found, linear.capacity_for(found, p, m))
     tables = {name: np.asarray(raw[name]) for name in INSTRUMENTS}
     for name in ("closed form", "integral lens"):
-        tables[name] = margins.to_inputs(tables[name])
-    tables["stage 1"] = margins.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
+        tables[name] = coordinates.to_inputs(tables[name])
+    tables["stage 1"] = coordinates.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
     return tables
 
 

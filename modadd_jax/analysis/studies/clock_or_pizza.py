@@ -163,8 +163,8 @@ def spectrum(params: Params, config: ModelConfig) -> Spectrum:
     weight = fourier.variance_share(embedding * readout)
     floor = MIN_OVER_QUARTILE * jnp.quantile(weight[1:], 0.25)
     is_key = (weight >= MIN_SHARE) & (weight >= floor)
-    shares = (fourier.variance_share(x) for x in (embedding, readout))
-    return Spectrum(*shares, weight, is_key)
+    share = fourier.variance_share
+    return Spectrum(share(embedding), share(readout), weight, is_key)
 
 
 def keep_frequencies(table: jax.Array, keep: jax.Array) -> jax.Array:

@@ -30,7 +30,9 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     steps = record["operation_counts"]["steps"]
     strategy, brute = record["strategy"], record["brute_force_operations"]
-    found, spent, proven, names = [], 0, 0.0, {}
+    found: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    spent, proven = 0, 0.0
     for stage in STRATEGIES[strategy].stages:
         names.setdefault(stage.last_step or list(steps)[-1], stage.name)
     for step, counts in steps.items():

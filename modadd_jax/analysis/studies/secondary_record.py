@@ -158,7 +158,7 @@ def secondary_record(study: Study | None) -> dict[str, Any]:
     record: dict[str, Any] = {"gamma_star_first_order": GAMMA_STAR}
     if study is None:
         steps = dict.fromkeys([*STEPS, "paths"])
-        empty = {"frequencies": [], "flatness": [], "ablations": [], "secondary_margin": None}
+        empty: dict[str, Any] = {"frequencies": [], "flatness": [], "ablations": [], "secondary_margin": None}
         return record | {"r2_steps": steps, "r2_most": None} | empty | {"cross_talk": None}
     frequencies = [_frequency_record(study, index) for index in range(len(study.frequencies))]
     steps = {name: _number(x) for name, x in study.explained.items()}

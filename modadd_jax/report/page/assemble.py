@@ -128,7 +128,7 @@ def data_element(entry: Mapping[str, Any]) -> str:
 
 def verdict(results: Results) -> dict[str, Any]:
     """Whether the circuit is clean (docs/theory.md section 4.4), and if not what is out of its limit."""
-    analysis = results["analysis.json"]
+    analysis = dict(results["analysis.json"])
     frequencies = [  # a std that is not defined is that of phases all over the circle
         f | {"phase_circular_std": math.inf} if f["phase_circular_std"] is None else f
         for f in analysis["frequencies"]
