@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from modadd_jax.analysis.population import statistics
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
@@ -122,7 +124,10 @@ def needs(subject: Subject) -> str | None:
 
 
 def _drawing(name: str, caption: str) -> Drawing:
-    return Drawing(caption, lambda _, outcome: figures.of_run(outcome.record).get(name))
+    def draw(_: Subject, outcome: Outcome) -> Figure | None:
+        return figures.OF_RUN[name](outcome.record) if statistics.analysed(outcome.record["seeds"]) else None
+
+    return Drawing(caption, draw)
 
 
 STUDY = Study(
