@@ -1,16 +1,26 @@
-"""Commands as a user types them, and the processes in which they and other things run.
+"""Commands as a user types them.
 
-A process of its own for each, forked from a server that has imported the libraries and started nothing:
-importing them takes longer than most of what is tested.
+They run in the process of the test, so that what one test has compiled serves the next. Where a test is about
+the process itself, it has one of its own, forked from a server that has imported the libraries and started
+nothing: importing them takes longer than most of what is tested.
 """
 
+import contextlib
+import importlib
+import io
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
+
+import jax
+from absl import app, flags
+
+from experiments import cli
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -21,6 +31,9 @@ FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(
     ["modadd_jax.storage.workdir", "modadd_jax.figures", "modadd_jax.training.step", "optax"]
 )
+
+
+app.define_help_flags()  # once: absl does so for the first command alone
 
 
 def snapshot(path):
@@ -36,9 +49,37 @@ def _type(module, flags, out, err, prepare):
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def command(module, *flags, prepare=dict):
-    """`python -m experiments.<module>` with the flags, split at spaces, to its end, after `prepare()`."""
-    words = " ".join(flags).split()
+def command(module, *words):
+    """`python -m experiments.<module>` with the flags, split at spaces, to its end."""
+    words = " ".join(words).split()
+    code = importlib.import_module(f"experiments.{module}")
+    defined, argv, form = set(flags.FLAGS), sys.argv, warnings.formatwarning
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(ROOT))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(jax.numpy_rank_promotion("allow"))
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda text, kind, *_: err.write(warnings.formatwarning(text, kind, "", 0))
+        try:
+            sys.argv = [module, *words]
+            cli.run(code.main, code.define_flags)
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            sys.argv, warnings.formatwarning = argv, form
+            for name in set(flags.FLAGS) - defined:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
+    return subprocess.CompletedProcess([module, *words], status, out.getvalue(), err.getvalue())
+
+
+def command_in_a_process(module, *words, prepare=dict):
+    """`command` in a process of its own, after `prepare()` there."""
+    words = " ".join(words).split()
     with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
         args = (f"experiments.{module}", words, out.name, err.name, prepare)
         process = FORKED.Process(target=_type, args=args)

@@ -13,7 +13,7 @@ from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import params_of
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import step as train
-from tests.commands import command
+from tests.commands import command, command_in_a_process
 from tests.test_certificates.test_operations import made_up
 from tests.test_certificates.test_strategies import P, pizza
 
@@ -54,7 +54,9 @@ def unknown_to_the_counter():
 
 def test_a_proof_is_not_lost_where_its_operations_cannot_be_counted(run, tmp_path):
     path, params = run
-    result = command("certify", f"--workdir={path} --out={tmp_path}", prepare=unknown_to_the_counter)
+    result = command_in_a_process(
+        "certify", f"--workdir={path} --out={tmp_path}", prepare=unknown_to_the_counter
+    )
     assert result.returncode == 0, result.stderr
     reason = "no rule counts the operations of 'made_up'"
     assert f"Not counted: stage 1 ({reason})." in result.stdout
@@ -73,7 +75,9 @@ def test_a_proof_is_not_lost_where_its_operations_cannot_be_counted(run, tmp_pat
 
 
 def test_the_frontier_shows_what_is_counted(run, tmp_path):
-    result = command("frontier", f"--workdir={run[0]} --out={tmp_path}", prepare=unknown_to_the_counter)
+    result = command_in_a_process(
+        "frontier", f"--workdir={run[0]} --out={tmp_path}", prepare=unknown_to_the_counter
+    )
     assert result.returncode == 0, result.stderr
     assert "linear: Not counted: stage 1 (no rule counts" in result.stdout
     assert "not counted: 100 %" in result.stdout

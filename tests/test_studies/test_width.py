@@ -46,7 +46,7 @@ def test_constructed_rules_have_the_error_of_brute_force(errors, nodes):
     keys, found = errors[64]
     phi, omega = constructed_rule(keys[5], 64, nodes)
     assert float(omega.sum()) == pytest.approx(2 * np.pi)
-    assert found[5, width.NODES.index(nodes)] == pytest.approx(brute(phi, omega), rel=SWEEP + GRID)
+    assert found[5, list(width.NODES).index(nodes)] == pytest.approx(brute(phi, omega), rel=SWEEP + GRID)
 
 
 def test_exponents_of_constructed_rules(errors):
