@@ -20,6 +20,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import cli, distributed
+from modadd_jax.analysis.studies.cut import cut_muddy
 from modadd_jax.config import Config, ModelConfig, TrainConfig
 from modadd_jax.storage.sweep_dir import (
     SWEEP_FILE,
@@ -164,7 +165,7 @@ def train_cells(root: Path, sweep: Sweep) -> None:
         if parallel.is_first():
             print(f"[{number}/{len(plan)}] {'; '.join(batch)}", flush=True)
         runs = [training.Run(sweep.cells[name], root / place_of(name)) for name in batch]
-        results = training.run_together(runs, flags.FLAGS.wave_size, flags.FLAGS.resume)
+        results = training.run_together(runs, flags.FLAGS.wave_size, flags.FLAGS.resume, cut_muddy)
         for name, error in zip(batch, results, strict=True):
             if error is not None:
                 failures.append(f"{name}: {error}")

@@ -16,11 +16,16 @@ SCALES = ("1/n_ctx", "1")
 FORWARDS = ("auto", "plain", "folded")
 LOSSES = ("log1p", "standard")
 DTYPES = ("float32", "float64")
+OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "lion", "adagrad", "lamb")
+CUT_RULES = ("lightest", "double", "paths", "random")
 # The last two say how a GPU multiplies: its tensor cores' formats, sums in float32.
 PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
 # Fields that a config.json written before them does not hold; they then have their defaults.
-ADDED_LATER = ("separate_vocab", "early_checkpoints", "seed_list", "dtype")
+ADDED_LATER = (
+    "separate_vocab", "early_checkpoints", "seed_list", "dtype", "optimizer", "final_rate", "final_decay",
+    "enlarged", "cut_steps", "cut_rule", "cut_keep",
+)  # fmt: skip
 
 
 def _require(ok: bool, message: str) -> None:
@@ -146,6 +151,15 @@ class TrainConfig:
     beta1: float = 0.9
     beta2: float = 0.98
     warmup_steps: int = 10  # linear, from 0
+    optimizer: str = "adamw"  # of optax; adam, sgd (momentum beta1) and adagrad without weight decay
+    final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step
+    final_decay: float = 1.0  # the same of the weight decay, may be above 1; AdamW alone
+    enlarged: int = 0  # frequencies, drawn by the seed, whose waves in W_E and W_U begin three times as large
+    cut_steps: str = (
+        ""  # "2500+5000": after which steps a key of muddy seeds is cut, see analysis/studies/cut
+    )
+    cut_rule: str = "lightest"  # lightest | double | paths | random
+    cut_keep: int = 3  # keys that a cut leaves at least
     loss: str = "log1p"  # log1p (accurate at any size) | standard (log-softmax)
     dtype: str = "float32"  # float32 | float64: of weights, gradients, optimiser and checkpoints
     forward: str = "auto"  # auto (folded where the model separates) | plain | folded
@@ -183,6 +197,39 @@ class TrainConfig:
         _require_choice("dtype", self.dtype, DTYPES)
         _require_choice("forward", self.forward, FORWARDS)
         _require_choice("precision", self.precision, PRECISIONS)
+        _require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        _require_choice("cut_rule", self.cut_rule, CUT_RULES)
+        for name in ("final_rate", "final_decay"):
+            value = getattr(self, name)
+            _require(0.0 <= value < float("inf"), f"{name} must be at least 0, got {value}")
+        _require(
+            self.final_decay == 1.0 or self.optimizer == "adamw",
+            f"final_decay needs optimizer=adamw, got {self.optimizer}",
+        )
+        _require(self.enlarged >= 0, f"enlarged must be at least 0, got {self.enlarged}")
+        _require(self.cut_keep >= 1, f"cut_keep must be at least 1, got {self.cut_keep}")
+        self._check_cuts()
+
+    def _check_cuts(self) -> None:
+        try:
+            steps = self.cuts
+        except ValueError as error:
+            message = f"cut_steps must be whole numbers with + between, got {self.cut_steps!r}"
+            raise ValueError(message) from error
+        for step in steps:
+            _require(
+                0 < step < self.num_steps,
+                f"cut_steps must be after 0 and before num_steps={self.num_steps}, got {step}",
+            )
+        _require(
+            not steps or (self.final_rate, self.final_decay) == (1.0, 1.0),
+            "cut_steps need constant rates: a cut begins a fresh optimiser, whose schedule would begin again",
+        )
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """The steps of `cut_steps`, ascending."""
+        return tuple(sorted({int(step) for step in self.cut_steps.split("+") if step.strip()}))
 
     def _check_seed_list(self) -> None:
         _check_seeds(self.seed_list)
@@ -312,6 +359,8 @@ PRESETS = types.MappingProxyType(
     {
         "mainline": _PAPER,
         "p113": _P113,
+        # The mainline, and a cut wherever a seed is not clean and has more than three keys.
+        "clean": _PAPER.replace(cut_steps="2500+4000+5500+7000"),
         "gbmi": _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000),
         "zhong": _P113.replace(
             p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0,

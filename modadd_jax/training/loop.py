@@ -9,7 +9,7 @@ import itertools
 import math
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,9 +65,10 @@ def evaluated_steps(config: Config) -> set[int]:
     return steps | {step for step in saved_steps(config) if step < t.eval_every and t.early_checkpoints}
 
 
-def stops(config: Config, start: int) -> list[int]:
-    """The steps after `start`, ascending, at which training pauses to evaluate, save or look at signals."""
-    marks = sorted({start} | {step for step in saved_steps(config) | evaluated_steps(config) if step > start})
+def stops(config: Config, start: int, cuts: Iterable[int] = ()) -> list[int]:
+    """The steps after `start`, ascending, at which training pauses: to evaluate, save, cut, look at signals."""
+    steps = saved_steps(config) | evaluated_steps(config) | set(cuts)
+    marks = sorted({start} | {step for step in steps if step > start})
     pieces = (range(low + PIECE, high, PIECE) for low, high in itertools.pairwise(marks))
     return sorted(set(marks[1:]).union(*pieces))
 
@@ -117,6 +118,50 @@ class Preemption:
 
     def __bool__(self) -> bool:
         return parallel.any_process(self.asked)
+
+
+# (params [S, ...] of all seeds of a config, config) -> (params, for each seed what was done: .k, .keys).
+# `analysis.studies.cut.cut_muddy` is one; it comes from the caller, as training knows no analysis.
+Cutter = Callable[[dict[str, np.ndarray], Config], tuple[dict[str, np.ndarray], list]]
+
+
+def check_cutter(config: Config, cutter: Cutter | None) -> None:
+    """Raises ValueError where the config cuts keys and nobody says how."""
+    if config.train.cuts and cutter is None:
+        raise ValueError(
+            f"cut_steps={config.train.cut_steps} needs a cutter: pass analysis.studies.cut.cut_muddy"
+        )
+
+
+def cut_rows(workdir: Workdir, state: train.TrainState, cutter: Cutter, alive: np.ndarray):
+    """One run's state after a cut, and its rows for the metrics. A seed that is cut gets a fresh optimiser.
+
+    Args:
+      state: NumPy [S, ...].
+      alive: [S] bool; the others are left as they are.
+    """
+    config = workdir.config
+    seeds = np.flatnonzero(alive)
+    own = config.replace(seeds=[config.train.seeds[i] for i in seeds])
+    params, cuts = cutter({name: np.asarray(x)[seeds] for name, x in state.params.items()}, own)
+    done = np.flatnonzero([cut.k > 0 for cut in cuts])
+    step = int(np.asarray(state.step)[seeds[0]])
+    rows = [
+        {"step": step + 1, "seed": own.train.seeds[i], "cut": cuts[i].k, "keys": list(cuts[i].keys)}
+        for i in done
+    ]
+    if not done.size:
+        return state, []
+    new = {name: x[done] for name, x in params.items()}
+    fresh = jax.vmap(train.make_optimizer(config).init)(new)
+
+    def put(whole, part):
+        whole = np.array(whole)
+        whole[seeds[done]] = np.asarray(part)
+        return whole
+
+    put_all = jax.tree.map(put, (state.params, state.opt_state), (new, fresh))
+    return state._replace(params=put_all[0], opt_state=put_all[1]), rows
 
 
 def metric_rows(step: int, config: Config, metrics: train.Metrics, alive: np.ndarray) -> list[dict]:
@@ -173,7 +218,13 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
         yield Start(workdir, step, state)
 
 
-def run(config: Config, path: str | Path, wave_size: int | None = None, resume: bool = True) -> Workdir:
+def run(
+    config: Config,
+    path: str | Path,
+    wave_size: int | None = None,
+    resume: bool = True,
+    cutter: Cutter | None = None,
+) -> Workdir:
     """Trains all seeds of one config into the workdir `path`, or goes on from its last checkpoint.
 
     Args: as of `run_together`.
@@ -182,14 +233,15 @@ def run(config: Config, path: str | Path, wave_size: int | None = None, resume: 
       ValueError: where no seed is finite any more; the last checkpoint stays the one before.
       SystemExit: after SIGTERM, when the state is saved.
     """
+    check_cutter(config, cutter)
     with Preemption() as stop, opened(Run(config, Path(path)), resume) as start:
-        advance([start], wave_size, stop)
+        advance([start], wave_size, stop, cutter=cutter)
         end_if_asked(stop)
         return start.workdir
 
 
 def run_together(
-    runs: list[Run], wave_size: int | None = None, resume: bool = True
+    runs: list[Run], wave_size: int | None = None, resume: bool = True, cutter: Cutter | None = None
 ) -> list[ValueError | OSError | None]:
     """Trains runs that share a program, or goes on from their last checkpoints: cells of a sweep.
 
@@ -199,6 +251,7 @@ def run_together(
       runs: configs with equal `train.program_of` and equal schedules.
       wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
       resume: whether a workdir that holds some of this run already is gone on with.
+      cutter: how keys are cut, where a config has cut_steps.
     Returns:
       for each run why it could not be trained, None where it was: a path that holds something else or is in
       use, a file that cannot be written. One that cannot be opened leaves the others alone; one that cannot
@@ -206,6 +259,8 @@ def run_together(
     Raises:
       SystemExit: after SIGTERM, when the state is saved.
     """
+    for run in runs:
+        check_cutter(run.config, cutter)
     failures: list[ValueError | OSError | None] = [None] * len(runs)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Preemption())
@@ -223,7 +278,7 @@ def run_together(
         for _, group in itertools.groupby(sorted(starts, key=place), key=place):
             indices = list(group)
             try:
-                advance([starts[index] for index in indices], wave_size, stop, end_without_seeds=True)
+                advance([starts[index] for index in indices], wave_size, stop, cutter, end_without_seeds=True)
             except (ValueError, OSError) as error:
                 for index in indices:
                     failures[index] = error
@@ -238,14 +293,24 @@ def end_if_asked(stop: Preemption) -> None:
 
 
 def advance(
-    starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool = False
+    starts: list[Start],
+    wave_size: int | None,
+    stop: Preemption,
+    cutter: Cutter | None = None,
+    end_without_seeds: bool = False,
 ) -> None:
     """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
     with train.x64_of(starts[0].workdir.config):
-        _advance(starts, wave_size, stop, end_without_seeds)
+        _advance(starts, wave_size, stop, cutter, end_without_seeds)
 
 
-def _advance(starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool) -> None:
+def _advance(
+    starts: list[Start],
+    wave_size: int | None,
+    stop: Preemption,
+    cutter: Cutter | None,
+    end_without_seeds: bool,
+) -> None:
     workdirs = [s.workdir for s in starts]
     config, start = workdirs[0].config, starts[0].step
     if start == config.train.num_steps:
@@ -291,6 +356,18 @@ def _advance(starts: list[Start], wave_size: int | None, stop: Preemption, end_w
                     workdir.save(step, state)
         progress.update(step, text)
 
+    def cut(step: int) -> list[train.TrainState]:
+        """The states after the cuts that are due before update step + 1."""
+        whole = split(parallel.gather(states, num_rows), parts)
+        for index, (workdir, ok) in enumerate(zip(workdirs, np.split(alive, parts), strict=True)):
+            if step in workdir.config.train.cuts and ok.any():
+                whole[index], rows_cut = cut_rows(workdir, whole[index], cutter, ok)
+                progress.say(f"step {step}: a key is cut of {len(rows_cut)} seeds of {workdir.path}")
+                with parallel.agreed():
+                    if parallel.is_first():
+                        workdir.append_metrics(rows_cut)
+        return parallel.scatter(jax.tree.map(lambda *leaves: np.concatenate(leaves), *whole), waves)
+
     if starts[0].state is None:
         with parallel.agreed():
             if parallel.is_first():
@@ -298,7 +375,10 @@ def _advance(starts: list[Start], wave_size: int | None, stop: Preemption, end_w
                     workdir.truncate_metrics(-1)
         pause(0, True, True)
     evaluated, saved = evaluated_steps(config), saved_steps(config)
-    for step in stops(config, start):
+    cuts = {step for workdir in workdirs for step in workdir.config.train.cuts}
+    for step in stops(config, start, cuts):
+        if start in cuts:
+            states = cut(start)
         program = chunk(step - start)
         results = [program(*wave) for wave in zip(row_waves, states, masks, strict=True)]
         states, finites = map(list, zip(*results, strict=True))

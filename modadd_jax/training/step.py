@@ -30,6 +30,7 @@ class Row(NamedTuple):
     seed: jax.Array  # int32 ()
     learning_rate: jax.Array  # () in the run's dtype
     weight_decay: jax.Array  # () in the run's dtype
+    enlarged: jax.Array  # int32 (): frequencies that begin enlarged
 
 
 class TrainState(NamedTuple):
@@ -50,25 +51,74 @@ class Metrics(NamedTuple):
     min_margin: jax.Array  # over all p^2 inputs; positive where every answer is right
 
 
-def make_optimizer(config: Config, row: Row | None = None) -> optax.GradientTransformation:
-    """AdamW with linear warm-up from 0; frozen parameters get neither gradient nor decay.
+# Root mean square of an update over the rate, as Adam's is: Liu et al., arXiv 2502.16982, section 2.2.
+MUON_RMS = 0.2
 
-    `row` has the learning rate and the weight decay; by default they are the config's.
-    """
+
+def _cosine(final: float, start: int, end: int):
+    """Schedule of a factor that falls (or rises) from 1 to `final` between two updates, as half a cosine."""
+
+    def factor(count):
+        share = jnp.clip((count - start) / max(end - start, 1), 0.0, 1.0)
+        return final + (1 - final) * (1 + jnp.cos(jnp.pi * share)) / 2
+
+    return factor
+
+
+def _schedules(config: Config, rates):
+    """(learning rate, weight decay) by the number of updates done; the decay a number if constant."""
     train = config.train
-    rates = train if row is None else row
-    schedule = optax.linear_schedule(0.0, rates.learning_rate, max(train.warmup_steps, 1))
+    rate = optax.linear_schedule(0.0, rates.learning_rate, max(train.warmup_steps, 1))
     if train.warmup_steps == 0:
-        schedule = optax.constant_schedule(rates.learning_rate)
-    adamw = optax.adamw(schedule, b1=train.beta1, b2=train.beta2, weight_decay=rates.weight_decay)
+        rate = optax.constant_schedule(rates.learning_rate)
+    decay = rates.weight_decay
+    if train.final_rate != 1.0:
+        warm, falling = rate, _cosine(train.final_rate, train.warmup_steps, train.num_steps)
+        rate = lambda count: warm(count) * falling(count)  # noqa: E731
+    if train.final_decay != 1.0:
+        rising = _cosine(train.final_decay, 0, train.num_steps)
+        decay = lambda count: rates.weight_decay * rising(count)  # noqa: E731
+    return rate, decay
+
+
+def _trained(config: Config, rates) -> optax.GradientTransformation:
+    """The optimiser of the parameters that are trained. Where it has decay, the rate multiplies it."""
+    train = config.train
+    rate, decay = _schedules(config, rates)
+    b1, b2 = train.beta1, train.beta2
+    if train.optimizer == "adamw":
+        return optax.adamw(rate, b1=b1, b2=b2, weight_decay=decay)
+    if train.optimizer == "muon":  # of W_in and W_out; embeddings and all else by AdamW at the same rates
+        return optax.contrib.muon(
+            rate, weight_decay=decay, consistent_rms=MUON_RMS, adam_b1=b1, adam_b2=b2,
+            adam_weight_decay=decay,
+            muon_weight_dimension_numbers=lambda params: {
+                name: optax.contrib.MuonDimensionNumbers() if name in ("W_in", "W_out") else None
+                for name in params
+            },
+        )  # fmt: skip
+    if train.optimizer in ("lion", "lamb"):
+        return getattr(optax, train.optimizer)(rate, b1=b1, b2=b2, weight_decay=decay)
+    if train.optimizer == "adam":
+        return optax.adam(rate, b1=b1, b2=b2)
+    return optax.sgd(rate, momentum=b1) if train.optimizer == "sgd" else optax.adagrad(rate)
+
+
+def make_optimizer(config: Config, row: Row | None = None) -> optax.GradientTransformation:
+    """The config's optimiser, AdamW by default, with linear warm-up from 0.
+
+    Frozen parameters get neither gradient nor decay. `row` has the learning rate and the weight decay; by
+    default they are the config's.
+    """
+    trained = _trained(config, config.train if row is None else row)
     if config.model.biases != "frozen":
-        return adamw
+        return trained
 
     def labels(params):
         frozen = model.frozen_params(params, config.model)
         return {name: "frozen" if frozen[name] else "trained" for name in params}
 
-    return optax.partition({"trained": adamw, "frozen": optax.set_to_zero()}, labels)
+    return optax.partition({"trained": trained, "frozen": optax.set_to_zero()}, labels)
 
 
 def x64_of(config: Config):
@@ -86,13 +136,46 @@ def seed_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
     return init_key, split_key
 
 
-def init_state(seed: jax.Array, config: Config) -> TrainState:
+# Far outside of how the frequencies' sizes differ at the start: by 4 %, as lengths of 256 normal numbers.
+ENLARGEMENT = 3.0
+
+
+def enlarge(key: jax.Array, params: model.Params, count: jax.Array, config: Config) -> model.Params:
+    """Parameters with the waves of `count` frequencies, drawn by `key`, `ENLARGEMENT` times as large.
+
+    In the tokens' rows of W_E and in W_U; 0 changes nothing. Consumes `key`.
+    """
+    p = config.model.p
+    frequencies = jax.random.permutation(key, (p - 1) // 2) + 1
+    chosen = jnp.zeros(p).at[frequencies].set(jnp.arange((p - 1) // 2) < count)
+    more = (ENLARGEMENT - 1) * jnp.maximum(chosen, chosen[-jnp.arange(p) % p])[:, None]
+
+    def grown(table):  # [p, n]
+        added = jnp.fft.ifft(more * jnp.fft.fft(table, axis=0), axis=0).real
+        return table + added.astype(table.dtype)
+
+    tokens = params["W_E"]
+    numbers = [grown(tokens[i * p : (i + 1) * p]) for i in range(1 + config.model.separate_vocab)]
+    rest = tokens[len(numbers) * p :]
+    return params | {"W_E": jnp.concatenate([*numbers, rest]), "W_U": grown(params["W_U"].T).T}
+
+
+def init_state(seed: jax.Array, config: Config, enlarged: jax.Array | None = None) -> TrainState:
     """Fresh parameters and optimiser of one seed (int32 scalar), in the run's dtype.
 
     float64 weights begin as the float32 ones of the same seed, so that two runs that differ in dtype alone
-    begin at the same model. Needs `x64_of` the config.
+    begin at the same model. Needs `x64_of` the config. `enlarged`: how many frequencies begin enlarged; by
+    default the config's number.
     """
-    params = model.init_params(seed_keys(seed)[0], config.model)
+    key = seed_keys(seed)[0]
+    params = model.init_params(key, config.model)
+    count = config.train.enlarged if enlarged is None else enlarged
+    if enlarged is not None or count:
+        params = jax.lax.cond(
+            jnp.asarray(count) > 0,
+            lambda: enlarge(jax.random.fold_in(key, 1), params, count, config),
+            lambda: params,
+        )
     params = {name: x.astype(config.train.dtype) for name, x in params.items()}
     return TrainState(params, make_optimizer(config).init(params), jnp.int32(0))
 
@@ -208,13 +291,14 @@ def rows_of(configs: Iterable[Config]) -> Row:
     """The rows of all seeds of some configs of one dtype, one config after the other: NumPy [S]."""
     configs = list(configs)
     rows = [
-        (seed, config.train.learning_rate, config.train.weight_decay)
+        (seed, config.train.learning_rate, config.train.weight_decay, config.train.enlarged)
         for config in configs
         for seed in config.train.seeds
     ]
-    seeds, learning_rates, weight_decays = zip(*rows, strict=True)
+    seeds, learning_rates, weight_decays, enlarged = zip(*rows, strict=True)
     dtype = np.dtype(configs[0].train.dtype)
-    return Row(np.int32(seeds), np.asarray(learning_rates, dtype), np.asarray(weight_decays, dtype))
+    rates = (np.asarray(values, dtype) for values in (learning_rates, weight_decays))
+    return Row(np.int32(seeds), *rates, np.int32(enlarged))
 
 
 def program_of(config: Config) -> Config:
@@ -222,8 +306,11 @@ def program_of(config: Config) -> Config:
 
     Two configs with equal `program_of` can train together (`rows_of` has what differs).
     """
-    free = ("seed", "num_seeds", "seed_list", "learning_rate", "weight_decay")
-    schedule = ("num_steps", "eval_every", "checkpoint_every", "early_checkpoints")
+    free = ("seed", "num_seeds", "seed_list", "learning_rate", "weight_decay", "enlarged")
+    free += ("cut_steps", "cut_rule", "cut_keep")
+    schedule = ("eval_every", "checkpoint_every", "early_checkpoints")
+    if (config.train.final_rate, config.train.final_decay) == (1.0, 1.0):
+        schedule += ("num_steps",)
     default = Config().train
     return config.replace(**{name: getattr(default, name) for name in free + schedule})
 
@@ -256,7 +343,7 @@ def _seed_functions(config: Config, group: int | None, split: int, form: str):
     axis = parallel.PAIRS_AXIS if split > 1 else None
 
     def init(row):
-        return init_state(row.seed, config), seed_mask(row.seed, config)
+        return init_state(row.seed, config, row.enlarged), seed_mask(row.seed, config)
 
     @functools.lru_cache
     def chunk(num_steps: int):

@@ -1,0 +1,84 @@
+"""How many seeds of every cell of a sweep are clean: the reading that cuts are decided by, and no more.
+
+    python -m experiments.sweep --workdir runs/recipes --grid "cut_steps=,5000,2500+5000" --num_seeds 16
+    python -m experiments.clean --workdir runs/recipes
+
+Of each cell's last step (also of a single run): clean.json, with every seed's keys, gammas and phase spreads,
+the keys that were cut, and the share of inputs that stage 1 of the certificate proves. A tenth of the time of
+experiments.summarize, which holds all bounds too.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from experiments import cli, loading
+from modadd_jax.analysis.population.verdicts import wilson
+from modadd_jax.analysis.studies import cut as cuts
+from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
+from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.training import step as train
+
+CLEAN_FILE = "clean.json"
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The sweep, or the run.")
+_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+_PROVEN = flags.DEFINE_bool("proven", True, "Whether to prove the answers, too.")
+
+
+def cell_record(workdir: Workdir, proven: bool) -> dict[str, Any]:
+    """Every seed of a run's last step; those not finite have no numbers but their step."""
+    config = workdir.config
+    step, state = workdir.restore(train.state_like(config))
+    alive = np.flatnonzero(loading.reached(config, state, step))
+    params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
+    rows = [{"seed": seed, "step": int(n)} for seed, n in zip(config.train.seeds, state.step, strict=True)]
+    if alive.size:
+        for index, keys in zip(alive, cuts.read_all(params, config.model), strict=True):
+            rows[index] |= cuts.plain(keys)
+        if proven:
+            for index, share in zip(alive, cuts.proven_all(params, config.model), strict=True):
+                rows[index]["proven"] = share
+    right = sum(row.get("accuracy") == 1 for row in rows)
+    clean = wilson(sum(row.get("clean", False) for row in rows), len(rows))._asdict()
+    cut = [{name: row[name] for name in ("step", "seed", "cut", "keys")} for row in workdir.read_cuts()]
+    return {
+        "config": config.to_dict(),
+        "step": step,
+        "clean": clean,
+        "all_right": right,
+        "cuts": cut,
+        "seeds": rows,
+    }
+
+
+def main() -> None:
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is needed: the directory that experiments.train or sweep wrote")
+    path = Path(_WORKDIR.value)
+    workdirs = {path.name: Workdir.open(path)} if not is_sweep(path) else {}
+    if not workdirs:
+        finished, unfinished = finished_cells(path, read_sweep(path))
+        workdirs = {cell.name: cell.workdir for cell in finished}
+        if unfinished:
+            print(f"not finished: {', '.join(unfinished)}")
+    out = loading.made(Path(_OUT.value or path))
+    record, start = {}, time.perf_counter()
+    for name, workdir in workdirs.items():
+        record[name] = cell_record(workdir, _PROVEN.value)
+        write_atomically(out / CLEAN_FILE, json.dumps(record) + "\n")
+        share = record[name]["clean"]
+        print(
+            f"{time.perf_counter() - start:6.1f} s  {name}: clean {share['count']} of {share['n']} "
+            f"({share['low']:.2f} to {share['high']:.2f}), all answers right {record[name]['all_right']}",
+            flush=True,
+        )
+    print(f"wrote {out / CLEAN_FILE}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
