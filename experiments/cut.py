@@ -3,11 +3,11 @@
     python -m experiments.cut --workdir runs/many --num_more 4000
 
 From a saved step of a run of many seeds: the seeds that are right everywhere but not clean, each as
-several networks that train on as rows of one program, with a fresh optimiser at the run's rates: as it is (the
-control), with one key cut, for every key, and with the neurons of the lightest key cut alone, W_E and W_U left
-as they are. Every rule for which key to cut is then a choice among these rows. Writes cut.json: the readings
-of every row every --read_every steps, at the end with the share of inputs that stage 1 of the certificate
-proves. 232 rows of the mainline take a minute for 4,000 steps on one H100, and hours on a CPU.
+several networks that train on as rows of one program, with a fresh optimiser at the run's rates: as it is
+(the control), with one key cut, for every key, and with the neurons of the lightest key cut alone, W_E and
+W_U left as they are. Every rule for which key to cut is then a choice among these rows. Writes cut.json: the
+readings of every row every --read_every steps, at the end with the share of inputs that stage 1 of the
+certificate proves. 232 rows of the mainline take a minute for 4,000 steps on one H100, and hours on a CPU.
 """
 
 import json
