@@ -66,7 +66,7 @@ def evaluated_steps(config: Config) -> set[int]:
 
 
 def stops(config: Config, start: int, cuts: Iterable[int] = ()) -> list[int]:
-    """The steps after `start`, ascending, at which training pauses: to evaluate, save, cut, look at signals."""
+    """The steps after `start`, ascending, where training pauses: to evaluate, save, cut, look at signals."""
     steps = saved_steps(config) | evaluated_steps(config) | set(cuts)
     marks = sorted({start} | {step for step in steps if step > start})
     pieces = (range(low + PIECE, high, PIECE) for low, high in itertools.pairwise(marks))
