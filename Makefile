@@ -1,29 +1,51 @@
 # make run   environment, train the default model, analyse it: runs/mainline/
-# make test  environment, lint, tests
+# make check environment, lint, format, types, the fast tests: about a minute
+# make test  environment, lint, format, types, all tests
+# make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
+# With PYTHON=python3.13 VENV=.venv-3.13 any of them uses that Python, in an environment of its own.
 PYTHON ?= python3
-PY := .venv/bin/python
+VENV ?= .venv
+PY := $(VENV)/bin/python
+VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], 'with jax', jax.__version__)"
+# The tests' compiled programs are kept: what has not changed is not compiled again.
+PYTEST := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests JAX_COMPILATION_CACHE_MAX_SIZE=1000000000 \
+  $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker tests/test_commands/test_certify.py \
+  tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
+  tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
 
-.PHONY: run test env clean-env
+.PHONY: run lint check test test-newest env clean-env
 
-run: .venv/ready
+run: $(VENV)/ready
 	$(PY) -m experiments.train --workdir runs/mainline
 	$(PY) -m experiments.analyze --workdir runs/mainline
 
-test: .venv/ready
+lint: $(VENV)/ready
+	@$(VERSIONS)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PY) -m mypy
 
-env: .venv/ready
+check: lint
+	$(PYTEST) -m "not slow"
 
-.venv/ready: requirements.txt
+test: lint
+	$(PYTEST)
+
+test-newest: $(VENV)/ready
+	@$(VERSIONS)
+	$(PYTEST) $(NEWEST)
+
+env: $(VENV)/ready
+
+$(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "error: cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
-	.venv/bin/pip install --quiet --upgrade pip
-	.venv/bin/pip install --quiet -r requirements.txt
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet -r requirements.txt
 	@touch $@
 
 clean-env:
-	rm -rf .venv
+	rm -rf $(VENV) .cache

@@ -6,7 +6,7 @@
 Prints one JSON object, for experiments.bounds --cost. Circuits are random: 4 frequencies, neurons with
 random phases, amplitudes and secondary components, and noise on every table. m grows at p = p_fixed,
 then p at m = m_fixed. One compiled program reads the neurons, computes every bound of each frequency
-(`bounds.frequency_bounds`) and the bound of the logits for the form "primary"; compilation is not timed.
+(`registry.frequency_bounds`) and the bound of the logits for the form "primary"; compilation is not timed.
 Brute force computes all p^3 logits and compares them, wherever p^3 m is at most --brute_limit.
 Exponents are slopes of log time over log(p m), and over the number of the circuit's parameters,
 3 p m + 2 p^2, which is what grows when p does. `violations` counts true values above a bound and
@@ -24,22 +24,27 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
+from modadd_jax import float64
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds import logits as logit_bound
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
+from modadd_jax.analysis.bounds.registry import Subject, frequency_bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
 
 FREQUENCIES = 4  # of each circuit, with a neuron each at least
 
-_M = flags.DEFINE_list("m", ["128", "256", "512", "1024", "2048", "4096", "8192"], "Numbers of neurons.")
-_P = flags.DEFINE_list("p", ["59", "113", "227", "509"], "Moduli.")
-_P_FIXED = flags.DEFINE_integer("p_fixed", 113, "Modulus where m grows.")
-_M_FIXED = flags.DEFINE_integer("m_fixed", 512, "Neurons where p grows.", lower_bound=FREQUENCIES)
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Timed calls; the median counts.", lower_bound=1)
-_BRUTE_LIMIT = flags.DEFINE_float("brute_limit", 1e11, "Largest p^3 m of a brute-force run.")
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random circuits.")
+
+def define_flags() -> None:
+    flags.DEFINE_list("m", ["128", "256", "512", "1024", "2048", "4096", "8192"], "Numbers of neurons.")
+    flags.DEFINE_list("p", ["59", "113", "227", "509"], "Moduli.")
+    flags.DEFINE_integer("p_fixed", 113, "Modulus where m grows.")
+    flags.DEFINE_integer("m_fixed", 512, "Neurons where p grows.", lower_bound=FREQUENCIES)
+    flags.DEFINE_integer("repeats", 5, "Timed calls; the median counts.", lower_bound=1)
+    flags.DEFINE_float("brute_limit", 1e11, "Largest p^3 m of a brute-force run.")
+    flags.DEFINE_integer("seed", 0, "Of the random circuits.")
+
 
 NOISE = 0.02  # of u and w_logit, relative to their size: about what trained models have
 
@@ -69,21 +74,21 @@ def _contributions(circuit: Circuit, k: jax.Array) -> jax.Array:
 def all_bounds(circuit, k):
     neurons = read_neurons(circuit)
     rules = jax.vmap(rule_of, (None, 0))(neurons, k)
-    frequencies = jax.vmap(bounds.frequency_bounds, (None, None, 0, 0))(circuit, neurons, rules, k)
-    sums = logit_bound.logit_sums(circuit, neurons, k)
-    return frequencies, logit_bound.logit_bound(sums, k, _contributions(circuit, k))
+    frequencies = jax.vmap(lambda rule, k: frequency_bounds(Subject(circuit, neurons, rule, k)))(rules, k)
+    sums = logit_sums(circuit, neurons, k)
+    return frequencies, logit_bound(sums, k, _contributions(circuit, k))
 
 
 @jax.jit
 def true_value(circuit, k):
     """Largest |class-centred logits - closed form|, by brute force."""
     table = jax.vmap(closed_form.logit_table)(k, _contributions(circuit, k)).sum(axis=0)
-    return jnp.abs(closed_form.aligned(all_logits(circuit)) - table[:, None, :]).max()
+    return jnp.abs(to_difference_coordinates(all_logits(circuit)) - table[:, None, :]).max()
 
 
 def timed(call, *inputs) -> tuple[float, float, object]:
     """Median wall and processor milliseconds, and the result."""
-    wall, cpu, result = timing.repeated(call, *inputs, repeats=_REPEATS.value)
+    wall, cpu, result = timing.repeated(call, *inputs, repeats=flags.FLAGS.repeats)
     return statistics.median(wall) * 1e3, statistics.median(cpu) * 1e3, result
 
 
@@ -97,12 +102,12 @@ def check_moduli(name: str, moduli: list[int]) -> None:
 
 
 def measure(grows: str, p: int, m: int) -> dict:
-    circuit, keys = random_circuit(p, m, np.random.default_rng(_SEED.value))
+    circuit, keys = random_circuit(p, m, np.random.default_rng(flags.FLAGS.seed))
     k = jnp.asarray(keys)
     wall, cpu, (_, logits) = timed(all_bounds, circuit, k)
     row = {"grows": grows, "p": p, "m": m, "bounds_ms": wall, "bounds_cpu_ms": cpu}
     row |= {"total": float(logits.total), "naive": float(logits.naive), "brute_ms": None, "true": None}
-    if float(p) ** 3 * m <= _BRUTE_LIMIT.value:
+    if float(p) ** 3 * m <= flags.FLAGS.brute_limit:
         wall, _, true = timed(true_value, circuit, k)
         row |= {"brute_ms": wall, "true": float(true)}
     print(f"p {p}, m {m}: bounds {row['bounds_ms']:.0f} ms, brute {row['brute_ms']}", file=sys.stderr)
@@ -117,13 +122,13 @@ def fit(rows: list[dict], column: str, size: str) -> float | None:
     return float(np.polyfit(np.log(list(points)), np.log(list(points.values())), 1)[0])
 
 
-def main():
-    jax.config.update("jax_enable_x64", True)
-    widths, moduli = timing.sizes(_M, FREQUENCIES), timing.sizes(_P)
+@float64.enabled()
+def main() -> None:
+    widths, moduli = timing.sizes(flags.FLAGS["m"], FREQUENCIES), timing.sizes(flags.FLAGS["p"])
     check_moduli("p", moduli)
-    check_moduli("p_fixed", [_P_FIXED.value])
-    rows = [measure("m", _P_FIXED.value, m) for m in widths]
-    rows += [measure("p", p, _M_FIXED.value) for p in moduli]
+    check_moduli("p_fixed", [flags.FLAGS.p_fixed])
+    rows = [measure("m", flags.FLAGS.p_fixed, m) for m in widths]
+    rows += [measure("p", p, flags.FLAGS.m_fixed) for p in moduli]
     for row in rows:
         row["pm"] = row["p"] * row["m"]
         row["parameters"] = 3 * row["pm"] + 2 * row["p"] ** 2
@@ -138,8 +143,8 @@ def main():
     report = {
         "device": jax.devices()[0].device_kind,
         "frequencies": FREQUENCIES,
-        "p_fixed": _P_FIXED.value,
-        "m_fixed": _M_FIXED.value,
+        "p_fixed": flags.FLAGS.p_fixed,
+        "m_fixed": flags.FLAGS.m_fixed,
         "sizes": rows,
         "exponents": exponents,
         "violations": sum(row["true"] is not None and row["true"] > row["total"] for row in rows),
@@ -148,4 +153,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

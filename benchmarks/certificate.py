@@ -29,19 +29,21 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import linear, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax import float64
+from modadd_jax.analysis.certificates import class_bounds, linear, margins, strategies
 from modadd_jax.analysis.certificates.margins import Hints
 from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.losses import margin
 
-_P = flags.DEFINE_list("p", ["59", "113", "251", "503"], "Odd moduli.")
-_M = flags.DEFINE_integer("m", 512, "Neurons.", lower_bound=8)
-_KEYS = flags.DEFINE_integer("keys", 4, "Key frequencies.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the key frequencies.")
+
+def define_flags() -> None:
+    flags.DEFINE_list("p", ["59", "113", "251", "503"], "Odd moduli.")
+    flags.DEFINE_integer("m", 512, "Neurons.", lower_bound=8)
+    flags.DEFINE_integer("keys", 4, "Key frequencies.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the key frequencies.")
+
 
 # Offset and secondary frequency of the size that training finds.
 WAVEFORM = (0.08, 1.0, -0.16)
@@ -71,7 +73,7 @@ _sides = jax.jit(linear.sides, static_argnums=2)
 
 
 def _stage1(circuit: Circuit, hints: Hints, found, capacity: int, symmetric: bool) -> jax.Array:
-    read = classes.readout(circuit, hints)
+    read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     return linear.stage1(circuit, hints, read, known, symmetric).lower[:, 1:].min(axis=1)
 
@@ -87,7 +89,7 @@ def stage1(circuit: Circuit, hints: Hints) -> jax.Array:
 
 
 def measure(p: int) -> dict:
-    circuit = model_of(p, _M.value, _KEYS.value, np.random.default_rng(_SEED.value))
+    circuit = model_of(p, flags.FLAGS.m, flags.FLAGS.keys, np.random.default_rng(flags.FLAGS.seed))
     single = jax.tree.map(lambda x: x.astype(jnp.float32), circuit)
     hints = margins.hints_of(circuit)
     calls = {
@@ -98,15 +100,19 @@ def measure(p: int) -> dict:
     }
     wall, cpu, results = {}, {}, {}
     for name, call in calls.items():
-        times = timing.repeated(*call, repeats=_REPEATS.value)
+        times = timing.repeated(*call, repeats=flags.FLAGS.repeats)
         wall[name], cpu[name] = (statistics.median(seconds) for seconds in times[:2])
         results[name] = times[2]
-    _, _, proof = certificate.prove(circuit, "linear", hints=hints)
+    _, _, proof = strategies.prove(circuit, "linear", hints=hints)
     true = np.asarray(results["brute_float64"])
     if (proof.lower > true).any():
         raise ValueError(f"a bound exceeds the true margin at p={p}: the certificate claims something false")
     m = circuit.u.shape[1]
-    total = sum(step.total for step in proof.operations.values())
+    steps = proof.operations.values()
+    for step in steps:
+        if step.total is None:
+            raise ValueError(f"there is no cost to show at p={p}: {step.reason}")
+    total = sum(step.total for step in steps)
     print(f"p {p}: {wall}", file=sys.stderr)
     return {
         "p": p,
@@ -115,7 +121,7 @@ def measure(p: int) -> dict:
         "operations": total,
         "brute_force_operations": p**3 * m,
         "share": total / (p**3 * m),
-        "index_operations": sum(step.index for step in proof.operations.values()),
+        "index_operations": sum(step.index for step in steps),
         "proven": float((proof.lower > 0).mean()),
         "stage": int(proof.stage.max()),
         "tightness": float(np.median(proof.lower / true)),
@@ -128,13 +134,15 @@ def measure(p: int) -> dict:
 def check(moduli: list[int]) -> None:
     """Raises ValueError for a modulus that is even or has too few frequencies."""
     for p in moduli:
-        if p % 2 == 0 or p <= 2 * _KEYS.value:
-            raise ValueError(f"p must be odd and above {2 * _KEYS.value} for {_KEYS.value} keys, got {p}")
+        if p % 2 == 0 or p <= 2 * flags.FLAGS.keys:
+            raise ValueError(
+                f"p must be odd and above {2 * flags.FLAGS.keys} for {flags.FLAGS.keys} keys, got {p}"
+            )
 
 
-def main():
-    jax.config.update("jax_enable_x64", True)
-    moduli = timing.sizes(_P)
+@float64.enabled()
+def main() -> None:
+    moduli = timing.sizes(flags.FLAGS["p"])
     check(moduli)
     report = {
         "device": jax.devices()[0].device_kind,
@@ -147,4 +155,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -1,26 +1,26 @@
 """Seeds x steps a second of a sweep, and what they are to be measured against.
 
-    python -m benchmarks.sweep --p 59 --num_seeds 1,4,16,64,256
-    python -m benchmarks.sweep --p 113 --num_seeds 1,16,128 --groups 1,16,0 --quality_steps 10000   # GPU
+    python -m benchmarks.sweep --num_seeds 1,2,16                                          # CPU, two minutes
+    python -m benchmarks.sweep --num_seeds 1,16,128,152 --steps 50                         # GPU, minutes
+    python -m benchmarks.sweep --presets p113 --num_seeds 128 --quality_steps 10000        # GPU
 
-Prints one JSON object. For each number of seeds S, in one process and interleaved:
-  one_by_one  the program of one seed, called S times (timed on at most --most_alone seeds);
-  group_g     one program of S rows, g of them vmapped at a time (1: a loop, 0: all at once); S above
-              --most_vmapped is skipped for g = 0 on a CPU, where it only costs memory;
-  plain       the plain forward pass, one seed.
-Limits: float32 GEMM rate over the operations of `limits.folded_flops`, and memory rate over the bytes of
-`limits.least_bytes`, both measured here. `fastest` names the group that won at the largest S.
+Prints one JSON object. For each preset and each number of seeds S, in one process and interleaved:
+  default        as the commands train: on a CPU seeds over its cores, or one seed's pairs over two of them
+                 (`parallel.use_cores`), a list of pairs, one seed after the other on each device; on an
+                 accelerator all seeds at once, over a grid of pairs;
+  FORM_group_g   --forms and --groups: a list of pairs with gather and scatter, or a grid of them without; g
+                 seeds of a device vmapped at a time (1: one after the other, 0: all at once). S above
+                 --most_vmapped is skipped for g = 0 on a CPU, where it only costs memory.
+For each: seconds a step of all S seeds, seeds x steps a second, and the share of the GEMM rate that the
+products achieve which no form can do without (`limits.folded_flops`). The rate is that of a float32 product
+of 2048 x 2048 matrices, by all cores, and measured here in turn with the rest.
 
-With --whole_steps N the largest S is trained for N steps in one program, and one seed after the other,
-compilation included in both, --repeats times in turn.
-
-With --quality_steps N each precision of --precisions trains --quality_seeds seeds for N steps, and the
-circuits are read: the effect of how products are multiplied on the circuit, not only on time.
+With --quality_steps N each precision of --precisions trains --quality_seeds seeds of each preset for N steps,
+and the circuits are read: the effect of how products are multiplied on the circuit, not only on time.
 """
 
 import json
 import statistics
-import time
 
 import jax
 import jax.numpy as jnp
@@ -29,89 +29,83 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax import circuit
-from modadd_jax.analysis import reading as summary
-from modadd_jax.config import PRECISIONS, Config, preset
+from modadd_jax import circuit, float64
+from modadd_jax.analysis import reading
+from modadd_jax.config import PRECISIONS, PRESETS, Config, preset
 from modadd_jax.data import train_pairs
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-_P = flags.DEFINE_integer("p", 59, "Modulus.")
-_D_MLP = flags.DEFINE_integer("d_mlp", 512, "Neurons.")
-_FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
-_NUM_SEEDS = flags.DEFINE_list("num_seeds", ["1", "4", "16", "64", "256"], "Numbers of seeds.")
-_GROUPS = flags.DEFINE_list("groups", ["1", "4", "0"], "Rows vmapped at a time; 0 for all.")
-_STEPS = flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Timed calls of each; the median counts.", lower_bound=1)
-_MOST_ALONE = flags.DEFINE_integer("most_alone", 16, "Most seeds trained one by one.", lower_bound=1)
-_MOST_VMAPPED = flags.DEFINE_integer(
-    "most_vmapped", 64, "Most seeds vmapped at once on a CPU.", lower_bound=1
-)
-_WHOLE_STEPS = flags.DEFINE_integer("whole_steps", 0, "Steps of whole runs; 0 leaves them out.")
-_PRECISIONS = flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
-_QUALITY_STEPS = flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
-_QUALITY_SEEDS = flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
+FORMS = ("pairs", "grid")
 
 
-def call_of(config: Config, group: int | None, steps: int):
+def define_flags() -> None:
+    flags.DEFINE_list("presets", ["mainline", "p113"], "Presets to measure.")
+    flags.DEFINE_list("num_seeds", ["1", "2", "16"], "Numbers of seeds.")
+    flags.DEFINE_list("forms", list(FORMS), "Forms to compare with the default.")
+    flags.DEFINE_list("groups", ["0"], "Seeds vmapped at a time; 0 for all of a device.")
+    flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 5, "Timed calls of each; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("most_vmapped", 16, "Most seeds vmapped on a CPU.", lower_bound=1)
+    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
+    flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
+    flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
+
+
+def call_of(config: Config, steps: int, group: int | None = None, form: str | None = None):
     """(function, inputs): `steps` updates of all seeds of the config, ready to be called."""
-    waves = parallel.plan(config.train.num_seeds)
-    rows = parallel.scatter(train.rows_of([config]), waves)[0]
-    init, chunk, _ = train.seed_functions(config, group)
+    waves = train.plan(config, config.train.num_seeds)
+    init, chunk, _ = train.seed_functions(config, group, waves.split, form)
+    rows = parallel.scatter(train.specs_of([config]), waves)[0]
     state, mask = init(rows)
     return chunk(steps), (rows, state, mask)
 
 
-def rates_of(config: Config, groups: list[int]) -> dict[str, float]:
-    """Seeds x steps a second of every way to train the config's seeds."""
-    num_seeds, steps = config.train.num_seeds, _STEPS.value
-    alone = min(num_seeds, _MOST_ALONE.value)
-    one, one_inputs = call_of(config.replace(num_seeds=1), None, steps)
-
-    def one_by_one():
-        return [one(*one_inputs) for _ in range(alone)]
-
-    calls = {"one_by_one": (one_by_one, (), alone)}
+def calls_of(config: Config) -> dict[str, tuple]:
+    """Every way to train the config's seeds, by name."""
+    num_seeds, steps = config.train.num_seeds, flags.FLAGS.steps
     on_cpu = jax.default_backend() == "cpu"
-    for group in groups:
-        if not (on_cpu and group == 0 and num_seeds > _MOST_VMAPPED.value):
-            calls[f"group_{group}"] = (*call_of(config, group, steps), num_seeds)
-    times = {name: [] for name in calls}
-    for call, inputs, _ in calls.values():
+    calls = {"default": call_of(config, steps)}
+    for form in flags.FLAGS.forms:
+        for group in timing.sizes(flags.FLAGS["groups"], least=0):
+            if not (on_cpu and group == 0 and not 1 < num_seeds <= flags.FLAGS.most_vmapped):
+                calls[f"{form}_group_{group}"] = call_of(config, steps, group, form)
+    return calls
+
+
+def rates_of(config: Config) -> dict[str, dict[str, float]]:
+    """How fast each way trains the config's seeds, and the GEMM rate in turn with them."""
+    calls = calls_of(config)
+    for call, inputs in calls.values():
         timing.once(call, *inputs)  # compiles
-    for _ in range(_REPEATS.value):
-        for name, (call, inputs, _) in calls.items():
-            times[name].append(timing.once(call, *inputs)[0])
-    return {name: calls[name][2] * steps / statistics.median(times[name]) for name in calls}
-
-
-def whole_of(config: Config) -> dict[str, list[float] | float]:
-    """Seconds from nothing to the end of the config's seeds, in one program and one after the other."""
-    singles = [config.replace(seed=seed, num_seeds=1) for seed in config.train.seeds]
-    seconds = {"together": [], "one_by_one": []}
-    for _ in range(_REPEATS.value):
-        for name, configs in (("together", [config]), ("one_by_one", singles)):
-            jax.clear_caches()
-            train.forget_programs()
-            start = time.perf_counter()
-            for each in configs:
-                call, inputs = call_of(each, None, _WHOLE_STEPS.value)
-                jax.block_until_ready(call(*inputs))
-            seconds[name].append(time.perf_counter() - start)
-    ratio = statistics.median(seconds["together"]) / statistics.median(seconds["one_by_one"])
-    return {"steps": _WHOLE_STEPS.value, **seconds, "ratio": ratio}
+    times, gemm = {name: [] for name in calls}, []
+    for _ in range(flags.FLAGS.repeats):
+        gemm.append(limits.gemm_rate(repeats=1))
+        for name, (call, inputs) in calls.items():
+            times[name].append(timing.once(call, *inputs)[0] / flags.FLAGS.steps)
+    flops = limits.folded_flops(config, train_pairs(train.seed_mask(0, config), config).a.shape[-1])
+    rate, num_seeds = statistics.median(gemm), config.train.num_seeds
+    result = {"gemm_gflops": rate}
+    for name, seconds in times.items():
+        step = statistics.median(seconds)
+        result[name] = {
+            "seconds_per_step": step,
+            "seed_steps_per_second": num_seeds / step,
+            "share_of_gemm_rate": num_seeds * flops / step / 1e9 / rate,
+        }
+    return result
 
 
 def quality_of(config: Config) -> dict:
     """Seconds and circuits of one precision: medians over the seeds that end with every pair right."""
-    call, (rows, state, mask) = call_of(config, None, _QUALITY_STEPS.value)
+    call, (rows, state, mask) = call_of(config, flags.FLAGS.quality_steps)
     seconds, _, (state, finite) = timing.once(call, rows, state, mask)
     params = parallel.gather([state.params], config.train.num_seeds)
     read = []
-    with jax.enable_x64(True):
+    with float64.enabled():
         for seed in range(config.train.num_seeds):
             exact = {name: jnp.asarray(x[seed], jnp.float64) for name, x in params.items()}
-            read.append(summary.analyze(circuit.fold(exact, config.model)))
+            read.append(reading.analyze(circuit.fold(exact, config.model)))
     right = [r for r in read if r["accuracy"] == 1.0 and r["frequencies"]]
     worst = [max(f["phase_circular_std"] for f in r["frequencies"]) for r in right]
     return {
@@ -123,44 +117,33 @@ def quality_of(config: Config) -> dict:
     }
 
 
+def check_choices(flag: flags.FlagHolder, choices) -> None:
+    """Raises ValueError where a list flag names anything else."""
+    for name in flag.value:
+        if name not in choices:
+            raise ValueError(f"{flag.name} must be among {', '.join(choices)}, got {name!r}")
+
+
 def main():
-    counts, groups = timing.sizes(_NUM_SEEDS), timing.sizes(_GROUPS, least=0)
-    for name in _PRECISIONS.value:
-        if name not in PRECISIONS:
-            raise ValueError(f"precisions must be among {', '.join(PRECISIONS)}, got {name!r}")
-    changes = {"p": _P.value, "d_mlp": _D_MLP.value, "train_fraction": _FRACTION.value}
-    base = preset("mainline").replace(**changes)
-    gemm, memory = limits.gemm_rate(), limits.memory_rate()
-    mask = train.seed_mask(0, base)
-    flops = limits.folded_flops(base, train_pairs(mask, base).a.shape[-1])
-    plain, inputs = call_of(base.replace(forward="plain"), None, 1)
-    wall, _, _ = timing.repeated(plain, *inputs, repeats=_REPEATS.value)
-    rates = {str(n): rates_of(base.replace(num_seeds=n), groups) for n in counts}
-    last = {k: v for k, v in rates[str(counts[-1])].items() if k.startswith("group")}
-    fastest = max(last, key=last.get)
-    by_limit = {
-        "gemm": gemm * 1e9 / flops,
-        "memory": memory * 1e9 / limits.least_bytes(base),
-    }
-    report = {
-        "device": jax.devices()[0].device_kind,
-        "devices": len(jax.devices()),
-        **changes,
-        "gemm_gflops": gemm,
-        "memory_gb_per_s": memory,
-        "seed_steps_per_second": rates,
-        "plain_seed_steps_per_second": 1 / statistics.median(wall),
-        "limit_seed_steps_per_second": by_limit,
-        "fastest": fastest,
-        "share_of_limit": last[fastest] / min(by_limit.values()) / len(jax.devices()),
-    }
-    if _WHOLE_STEPS.value:
-        report["whole"] = whole_of(base.replace(num_seeds=counts[-1]))
-    if _QUALITY_STEPS.value:
-        trained = base.replace(num_seeds=_QUALITY_SEEDS.value)
-        report["quality"] = {n: quality_of(trained.replace(precision=n)) for n in _PRECISIONS.value}
+    for flag, choices in (
+        (flags.FLAGS["presets"], PRESETS),
+        (flags.FLAGS["forms"], FORMS),
+        (flags.FLAGS["precisions"], PRECISIONS),
+    ):
+        check_choices(flag, choices)
+    counts = timing.sizes(flags.FLAGS["num_seeds"])
+    parallel.use_cores(max(counts))
+    report = {"arithmetic": parallel.arithmetic(parallel.plan(max(counts))), "steps": flags.FLAGS.steps}
+    report["memory_gb_per_s"] = limits.memory_rate()
+    for name in flags.FLAGS.presets:
+        report[name] = {f"{n}_seeds": rates_of(preset(name).replace(num_seeds=n)) for n in counts}
+        if flags.FLAGS.quality_steps:
+            trained = preset(name).replace(num_seeds=flags.FLAGS.quality_seeds)
+            report[name]["quality"] = {
+                n: quality_of(trained.replace(precision=n)) for n in flags.FLAGS.precisions
+            }
     print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -1,4 +1,4 @@
-"""Milliseconds a frequency and tightness of the exact sweep, as the number of nodes grows.
+"""Milliseconds a frequency and tightness of the supremum's bound, as the number of nodes grows.
 
     python -m benchmarks.sweep_bound --n 32,64,128,256,512,1024,2048
 
@@ -19,12 +19,16 @@ from absl import flags
 
 from benchmarks import timing
 from experiments import cli
-from modadd_jax.analysis.bounds.supremum import sweep
+from modadd_jax import float64
+from modadd_jax.analysis.bounds.supremum import supremum
 
-_N = flags.DEFINE_list("n", ["32", "64", "128", "256", "512", "1024", "2048"], "Numbers of nodes.")
-_COPIES = flags.DEFINE_integer("copies", 16, "Copies of the 6 rules in one call.", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 9, "Timed calls; the median counts.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the random and jittered nodes.")
+
+def define_flags() -> None:
+    flags.DEFINE_list("n", ["32", "64", "128", "256", "512", "1024", "2048"], "Numbers of nodes.")
+    flags.DEFINE_integer("copies", 16, "Copies of the 6 rules in one call.", lower_bound=1)
+    flags.DEFINE_integer("repeats", 9, "Timed calls; the median counts.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the random and jittered nodes.")
+
 
 TURN = 2 * np.pi
 
@@ -40,24 +44,24 @@ def six_rules(n, rng):
 
 
 def measure(n):
-    phi, omega = six_rules(n, np.random.default_rng(_SEED.value))
-    phi, omega = (jnp.asarray(np.tile(x, (_COPIES.value, 1))) for x in (phi, omega))
+    phi, omega = six_rules(n, np.random.default_rng(flags.FLAGS.seed))
+    phi, omega = (jnp.asarray(np.tile(x, (flags.FLAGS.copies, 1))) for x in (phi, omega))
     rules = (phi, 2 * phi, omega)
-    wall, cpu, bound = timing.repeated(jax.jit(jax.vmap(sweep)), *rules, repeats=_REPEATS.value)
+    wall, cpu, found = timing.repeated(jax.jit(jax.vmap(supremum)), *rules, repeats=flags.FLAGS.repeats)
     each = 1e3 / len(phi)  # milliseconds a frequency
     return {
         "n": n,
         "wall_ms": statistics.median(wall) * each,
         "wall_ms_fastest": min(wall) * each,
         "cpu_ms": statistics.median(cpu) * each,
-        "upper_over_lower": float((bound.upper / bound.lower).max()),
-        "slack_over_lower": float((bound.slack / bound.lower).max()),
+        "upper_over_lower": float((found.bound.value / found.attained.value).max()),
+        "slack_over_lower": float((found.bound.slack / found.attained.value).max()),
     }
 
 
-def main():
-    jax.config.update("jax_enable_x64", True)
-    rows = [measure(n) for n in timing.sizes(_N)]
+@float64.enabled()
+def main() -> None:
+    rows = [measure(n) for n in timing.sizes(flags.FLAGS["n"])]
     log_n = np.log([row["n"] for row in rows])
     exponent = {
         name: float(np.polyfit(log_n, np.log([row[name] for row in rows]), 1)[0])
@@ -66,7 +70,7 @@ def main():
     }
     report = {
         "device": jax.devices()[0].device_kind,
-        "frequencies_per_call": 6 * _COPIES.value,
+        "frequencies_per_call": 6 * flags.FLAGS.copies,
         "sizes": rows,
         "exponent": exponent,
     }
@@ -74,4 +78,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -19,31 +19,33 @@ from modadd_jax.config import preset
 from modadd_jax.data import train_pairs
 from modadd_jax.training import step as train
 
-_P = flags.DEFINE_integer("p", 113, "Modulus.")
-_FRACTION = flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
-_STEPS = flags.DEFINE_integer("steps", 10, "Updates in one timed call (one scan).", lower_bound=1)
-_REPEATS = flags.DEFINE_integer("repeats", 7, "Timed calls of each; the median counts.", lower_bound=1)
+
+def define_flags() -> None:
+    flags.DEFINE_integer("p", 113, "Modulus.")
+    flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
+    flags.DEFINE_integer("steps", 10, "Updates in one timed call (one scan).", lower_bound=1)
+    flags.DEFINE_integer("repeats", 7, "Timed calls of each; the median counts.", lower_bound=1)
 
 
 def main():
-    base = preset("mainline").replace(p=_P.value, train_fraction=_FRACTION.value)
+    base = preset("mainline").replace(p=flags.FLAGS.p, train_fraction=flags.FLAGS.train_fraction)
     calls, losses = {}, {}
     for forward in ("plain", "folded"):
         config = base.replace(forward=forward)
         init, chunk, _ = train.seed_functions(config)
-        rows = train.rows_of([config])
+        rows = train.specs_of([config])
         state, mask = init(rows)
-        calls[forward] = (chunk(_STEPS.value), rows, state, mask)
+        calls[forward] = (chunk(flags.FLAGS.steps), rows, state, mask)
         timing.once(*calls[forward])  # compiles
         pairs = jax.vmap(lambda m, c=config: train_pairs(m, c))(mask)
         one = jax.vmap(lambda s, q, c=config: train.train_loss(s, q, c))
         losses[forward] = float(one(state.params, pairs)[0])
     times = {forward: [] for forward in calls}
     rates = []
-    for _ in range(_REPEATS.value):
+    for _ in range(flags.FLAGS.repeats):
         rates.append(limits.gemm_rate(repeats=1))
         for forward, call in calls.items():
-            times[forward].append(timing.once(*call)[0] / _STEPS.value)
+            times[forward].append(timing.once(*call)[0] / flags.FLAGS.steps)
     step = {forward: statistics.median(values) for forward, values in times.items()}
     rate = statistics.median(rates)
 
@@ -67,4 +69,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

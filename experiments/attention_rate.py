@@ -1,35 +1,47 @@
 """Train at several attention rates and measure where the pizza ends and the clock begins.
 
-    python -m experiments.attention_rate                      # p = 59, 5 rates, 3 seeds: an hour or two
-    python -m experiments.attention_rate --quick              # p = 59, a small model: ten minutes
-    python -m experiments.attention_rate --preset zhong --num_seeds 8 --workdir runs/phase
+    python -m experiments.attention_rate                      # Zhong et al.'s setting: an hour or two
+    python -m experiments.attention_rate --quick              # p = 59, a small model: some minutes
+    python -m experiments.attention_rate --workdir runs/phase --num_seeds 16 \
+        --rates 0,0.125,0.25,0.375,0.5,0.625,0.75,0.875,1     # a GPU
+    python -m experiments.attention_rate --draw runs/phase/attention_rate.json \
+        --population population_one_layer.csv --out results/attention_rate
 
-Every field of modadd_jax/config.py but attention_rate and forward is a flag; the default preset is quick,
-with three seeds. The seeds of rate 0.25 train into <workdir>/r0.25, a workdir as of experiments.train, all
-by the plain forward pass. Started again, it goes on where it was. Writes attention_rate.json,
-attention_rate.md and figures/attention_rate.png and .svg into the workdir: the metrics of
-experiments.algorithm for every model, against the rate.
+The setting is the preset zhong: p = 59, no `=`, constant 1 for each key, weight decay 2, 20,000 steps, four
+seeds at each of five rates. Every seed trains all of them: Zhong et al. stop before where validation
+is at least 0.99 and both metrics have stopped moving. Every field of modadd_jax/config.py but attention_rate
+and forward is a flag. The seeds of rate 0.25 train into <workdir>/r0.25, a workdir as of experiments.train;
+those of all rates below 1 are rows of one program. Started again, it goes on where it was. Writes
+attention_rate.json (the metrics of experiments.algorithm for every model), attention_rate.md and
+figures/attention_rate.png and .svg into the workdir.
+
+With --draw nothing is trained: the table and the figure are made from an attention_rate.json. --population is
+the table of results of Zhong et al.'s public models (result/1l_fixedwidth.csv of
+github.com/fjzzq2002/pizza), or the population.json that this command makes of it: both metrics' quantiles
+against the rate, which are drawn behind ours.
 """
 
+import csv
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 
-from experiments import cli
+from experiments import cli, loading
+from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
-from modadd_jax.figures.style import save
-from modadd_jax.report.clock_or_pizza import attention_rate_text
+from modadd_jax.report.algorithm import rates_document
+from modadd_jax.report.study import save_all, write_document
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
 from modadd_jax.training import loop as training
+from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-SCHEMA_VERSION = 1
 QUICK = {
     "p": 59,
     "d_model": 64,
@@ -40,13 +52,18 @@ QUICK = {
     "eval_every": 250,
     "checkpoint_every": 1_500,
 }
+DEFAULT = {"num_seeds": 4, "eval_every": 1_000, "checkpoint_every": 5_000}
+SOURCE = "github.com/fjzzq2002/pizza, result/1l_fixedwidth.csv (MIT licence), Zhong et al., arXiv 2306.17844"
 
-cli.define_config_flags()
-flags.adopt_module_key_flags(cli)  # so that --help lists them
-flags.FLAGS.set_default("preset", "quick")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
-_RATES = flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
-_QUICK = flags.DEFINE_bool("quick", False, f"Start from a small model and a short run: {QUICK}.")
+
+def define_flags() -> None:
+    cli.define_config_flags("zhong")
+    flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
+    flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
+    flags.DEFINE_bool("quick", False, f"Start from preset quick, a small model, a short run: {QUICK}.")
+    flags.DEFINE_string("population", None, "Zhong et al.'s models: their CSV, or population.json.")
+    flags.DEFINE_string("draw", None, "An attention_rate.json to draw, instead of training.")
+    flags.DEFINE_string("out", None, "Where --draw writes; default the directory of the file.")
 
 
 def configs() -> dict[str, Config]:
@@ -55,17 +72,21 @@ def configs() -> dict[str, Config]:
         if flags.FLAGS[name].value is not None:
             raise ValueError(f"--{name} is set by this command itself: choose attention rates with --rates")
     try:
-        rates = sorted({float(rate) for rate in _RATES.value})
+        rates = sorted({float(rate) for rate in flags.FLAGS.rates})
     except ValueError as error:
         raise ValueError(
-            f"rates must be numbers separated by commas, got {','.join(_RATES.value)}"
+            f"rates must be numbers separated by commas, got {','.join(flags.FLAGS.rates)}"
         ) from error
     if not rates:
         raise ValueError("rates must name at least one attention rate, got none")
-    start = QUICK if _QUICK.value else {"num_seeds": 3}
+    if flags.FLAGS.quick and not flags.FLAGS["preset"].present:
+        flags.FLAGS.preset = "quick"
+    given = cli.config_from_flags()
+    start = QUICK if flags.FLAGS.quick else DEFAULT
     start = {name: value for name, value in start.items() if flags.FLAGS[name].value is None}
-    base = cli.config_from_flags().replace(forward="plain", **start)
-    return {f"r{rate:.12g}": base.replace(attention_rate=rate) for rate in rates}
+    if flags.FLAGS.seeds is not None:
+        del start["num_seeds"]
+    return {f"r{rate:.12g}": given.replace(attention_rate=rate, **start) for rate in rates}
 
 
 def check_places(root: Path, runs: dict[str, Config]) -> None:
@@ -77,6 +98,21 @@ def check_places(root: Path, runs: dict[str, Config]) -> None:
             Workdir.create(root / name, config)
 
 
+def train_all(root: Path, runs: dict[str, Config]) -> None:
+    """Trains what is not complete, rates that share a program together. Raises ValueError or OSError."""
+    left: dict[Config, list[training.Run]] = {}
+    for name, config in runs.items():
+        if (root / name).exists() and training.is_complete(Workdir.open(root / name)):
+            print(f"{root / name} is complete")
+        else:
+            print(f"attention rate {config.model.attention_rate:g}")
+            left.setdefault(train.compile_key(config), []).append(training.Run(config, root / name))
+    for together in left.values():
+        failure = next((error for error in training.run_together(together) if error is not None), None)
+        if failure is not None:
+            raise failure
+
+
 def measure(workdir: Workdir) -> list[dict[str, Any]]:
     """The metrics of each seed at the last step, in float64."""
     config = workdir.config
@@ -84,39 +120,72 @@ def measure(workdir: Workdir) -> list[dict[str, Any]]:
     rows = []
     for index, seed in enumerate(config.train.seeds):
         params = {name: np.asarray(x[index]) for name, x in state.params.items()}
-        record = algorithm.summarize(algorithm.read(params, config.model))
-        keys = [frequency["k"] for frequency in record["frequencies"]]
         head = {"attention_rate": config.model.attention_rate, "seed": seed, "step": int(state.step[index])}
-        rows.append(head | record | {"frequencies": keys})
+        rows.append(head | algorithm.metrics(params, config.model))
     return rows
 
 
-def main() -> None:
-    runs, root = configs(), Path(_WORKDIR.value)
-    check_places(root, runs)
-    for name, config in runs.items():
-        if (root / name).exists() and training.is_complete(Workdir.open(root / name)):
-            print(f"{root / name} is complete")
-        else:
-            print(f"attention rate {config.model.attention_rate:g}")
-            training.run(config, root / name)
+def read_population(path: str) -> dict[str, Any]:
+    """The quantiles of a population, of its CSV or its population.json. Raises ValueError, OSError."""
+    text = Path(path).read_text()
+    if path.endswith(".json"):
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"population {path} is no JSON: {error}") from error
+        if not isinstance(record, dict) or record.get("quantiles") != list(algorithm.QUANTILES):
+            raise ValueError(f"population {path} holds no quantiles {algorithm.QUANTILES}")
+        return record
+    return {"source": SOURCE} | algorithm.population(csv.DictReader(text.splitlines()))
 
-    jax.config.update("jax_enable_x64", True)  # after training, which is in float32
-    models = [row for name in runs for row in measure(Workdir.open(root / name))]
+
+def write(record: dict[str, Any], out: Path) -> None:
+    """attention_rate.json and .md, the figure, and population.json where --population is given."""
+    population = None
+    if flags.FLAGS.population is not None:
+        population = read_population(flags.FLAGS.population)
+        write_atomically(out / "population.json", json.dumps(population, indent=1) + "\n")
+    record = record | {"rates": algorithm.by_rate(record["models"])}
+    parts = functools.partial(rates_document, population=population)
+    _, text = write_document("attention_rate", record, parts, out)
+    save_all({"attention_rate": draw(record["models"], record["rates"], population)}, out)
+    print(f"\n{text}\n\nwrote {out / 'attention_rate.json'}, {out / 'attention_rate.md'}, {out / 'figures'}")
+
+
+def redraw(path: str) -> None:
+    """--draw. Raises ValueError where the file is none of this command's."""
+    try:
+        record = json.loads(Path(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no attention_rate.json: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("models"), list):
+        raise ValueError(f"{path} is no attention_rate.json: it has no list of models")
+    record = {name: record[name] for name in ("config", "thresholds", "models") if name in record}
+    write(record, loading.ensure_directory(Path(flags.FLAGS.out) if flags.FLAGS.out else Path(path).parent))
+
+
+def main() -> None:
+    if flags.FLAGS.population is not None:
+        read_population(flags.FLAGS.population)  # raises before anything is trained
+    if flags.FLAGS.draw is not None:
+        redraw(flags.FLAGS.draw)
+        return
+    if flags.FLAGS.out is not None:
+        raise ValueError("--out is for --draw: a run writes into its workdir")
+    runs, root = configs(), Path(flags.FLAGS.workdir)
+    check_places(root, runs)
+    parallel.use_cores(sum(config.train.num_seeds for config in runs.values()))
+    train_all(root, runs)
+    with float64.enabled():
+        models = [row for name in runs for row in measure(Workdir.open(root / name))]
     thresholds = models[0]["thresholds"]
     for row in models:
         del row["thresholds"]
     base = next(iter(runs.values())).to_dict()
     del base["model"]["attention_rate"]
-    record = {"schema_version": SCHEMA_VERSION, "config": base, "thresholds": thresholds, "models": models}
-    text = attention_rate_text(record)
-    write_atomically(root / "attention_rate.json", json.dumps(record, indent=2) + "\n")
-    write_atomically(root / "attention_rate.md", text + "\n")
-    save(draw(models), root / "figures", "attention_rate")
-    print(
-        f"\n{text}\n\nwrote {root / 'attention_rate.json'}, {root / 'attention_rate.md'}, {root / 'figures'}"
-    )
+    record = {"config": base, "thresholds": thresholds, "models": models}
+    write(record, root)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -8,82 +8,42 @@ Writes certificate.json and certificate.md and prints the latter. Workdir, step,
 chosen as for experiments.analyze. The strategies are those of docs/certificate.md: linear (which auto
 means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
 
-With --check nothing is written: an independent checker (modadd_jax/checker.py) proves the claims of a
+With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
 certificate again, from the weights of the workdir, in a few seconds. It knows every strategy but integral.
 What differs is a one-line error and exit status 2. Step and seed are the certificate's where they are
 not given.
 """
 
-import json
 import time
-from pathlib import Path
 from typing import Any
 
-import jax
 from absl import flags
 
-from experiments import cli, loading
+from experiments import cli, loading, study
 from modadd_jax import checker
-from modadd_jax.analysis.certificates import strategies as certificate
-from modadd_jax.report.certificate import certificate_text
-from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
+from modadd_jax.storage.records import read_record
 
-SCHEMA_VERSION = 1
-
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
-_STRATEGY = flags.DEFINE_enum("strategy", "auto", ["auto", *certificate.STRATEGIES], "How to prove it.")
-_CHECK = flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
+_define_study_flags, _certify = study.command("certificate")
 
 
-def _certify() -> None:
-    jax.config.update("jax_enable_x64", True)
-    loaded = loading.load_circuit()
-    out = loading.out_directory(loaded)
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "checkpoint": {
-            "step": loaded.step,
-            "seed": loaded.seed,
-            "params_sha256": sha256_of_params(loaded.params),
-        },
-        **certificate.certify(loaded.params, loaded.config, _STRATEGY.value),
-    }
-    text = certificate_text(record)
-    write_atomically(out / "certificate.json", json.dumps(record) + "\n")
-    write_atomically(out / "certificate.md", text + "\n")
-    print(text)
-    print(f"\nwrote {out / 'certificate.json'}, {out / 'certificate.md'}")
-
-
-def _read(path: str) -> dict[str, Any]:
-    """A certificate. Raises ValueError where the file is none of this version."""
-    try:
-        record = json.loads(Path(path).read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no certificate, or a part of one: {error}") from error
-    version = record.get("schema_version") if isinstance(record, dict) else None
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} is no certificate of schema version {SCHEMA_VERSION}, got {version!r}")
-    return record
+def define_flags() -> None:
+    _define_study_flags()
+    flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
 
 
 def _choose(record: dict[str, Any]) -> None:
-    """Sets the flags step and seed_index, where they are not given, to what the certificate says."""
+    """Sets the flags step and seed, where they are not given, to what the certificate says."""
     said = record.get("checkpoint")
     if not isinstance(said, dict) or not all(type(said.get(name)) is int for name in ("step", "seed")):
         raise ValueError(f"checkpoint must hold the integers step and seed, got {said!r}")
-    if not flags.FLAGS["step"].present:
+    if flags.FLAGS.step is None:
         flags.FLAGS.step = said["step"]
-    if not flags.FLAGS["seed_index"].present and flags.FLAGS.workdir:
-        seeds = Workdir.open(flags.FLAGS.workdir).config.train.seeds
-        if said["seed"] not in seeds:
-            raise ValueError(f"the certificate is for seed {said['seed']}, the workdir has {list(seeds)}")
-        flags.FLAGS.seed_index = seeds.index(said["seed"])
+    if flags.FLAGS.seed is None and flags.FLAGS.seed_index is None:
+        flags.FLAGS.seed = said["seed"]
 
 
 def _check(path: str) -> None:
-    record = _read(path)
+    record = read_record(path, "certificate")
     _choose(record)
     loaded = loading.load_params()
     start = time.perf_counter()
@@ -100,11 +60,11 @@ def _check(path: str) -> None:
 
 
 def main() -> None:
-    if _CHECK.value is None:
+    if flags.FLAGS.check is None:
         _certify()
     else:
-        _check(_CHECK.value)
+        _check(flags.FLAGS.check)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -19,22 +19,25 @@ from absl import flags
 from experiments import cli, loading
 from modadd_jax.analysis.population.verdicts import wilson
 from modadd_jax.analysis.studies import cut as cuts
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import step as train
 
 CLEAN_FILE = "clean.json"
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The sweep, or the run.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
-_PROVEN = flags.DEFINE_bool("proven", True, "Whether to prove the answers, too.")
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The sweep, or the run.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_bool("proven", True, "Whether to prove the answers, too.")
 
 
 def cell_record(workdir: Workdir, proven: bool) -> dict[str, Any]:
     """Every seed of a run's last step; those not finite have no numbers but their step."""
     config = workdir.config
     step, state = workdir.restore(train.state_like(config))
-    alive = np.flatnonzero(loading.reached(config, state, step))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
     rows = [{"seed": seed, "step": int(n)} for seed, n in zip(config.train.seeds, state.step, strict=True)]
     if alive.size:
@@ -57,19 +60,19 @@ def cell_record(workdir: Workdir, proven: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train or sweep wrote")
-    path = Path(_WORKDIR.value)
+    path = Path(flags.FLAGS.workdir)
     workdirs = {path.name: Workdir.open(path)} if not is_sweep(path) else {}
     if not workdirs:
         finished, unfinished = finished_cells(path, read_sweep(path))
         workdirs = {cell.name: cell.workdir for cell in finished}
         if unfinished:
             print(f"not finished: {', '.join(unfinished)}")
-    out = loading.made(Path(_OUT.value or path))
+    out = loading.ensure_directory(Path(flags.FLAGS.out or path))
     record, start = {}, time.perf_counter()
     for name, workdir in workdirs.items():
-        record[name] = cell_record(workdir, _PROVEN.value)
+        record[name] = cell_record(workdir, flags.FLAGS.proven)
         write_atomically(out / CLEAN_FILE, json.dumps(record) + "\n")
         share = record[name]["clean"]
         print(
@@ -81,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

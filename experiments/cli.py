@@ -1,6 +1,15 @@
-"""What the commands share: one-line errors, quiet libraries, flags made from the config."""
+"""What the commands share: how one is run, flags made from the config, the cache of compiled programs.
+
+A command is a module with `define_flags()` and `main()`, and at its end
+
+    if __name__ == "__main__":
+        cli.run(main, define_flags)
+
+Importing it defines nothing, so that any two can be imported in one process; `main` reads flags.FLAGS.
+"""
 
 import dataclasses
+import importlib.util
 import logging
 import os
 import re
@@ -10,16 +19,24 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
 from modadd_jax.config import PRESETS, Config, ModelConfig, TrainConfig, preset
 
 _PARTS = (("model", ModelConfig), ("train", TrainConfig))
+CACHE_BYTES = 1 << 30  # of all compiled programs kept; those of every command at p = 113 take about a tenth
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], define_flags: Callable[[], None]) -> None:
     """Run a command: bad flags, ValueError and OSError become one line on stderr and exit status 2."""
+    flags.DEFINE_bool("compilation_cache", True, "Keep compiled programs for the next command.")
+    define_flags()
+    for defined in flags.FLAGS.flags_by_module_dict().items():
+        if defined[0].startswith(("experiments.", "benchmarks.")):
+            for flag in defined[1]:  # so that --help lists those of a helper too
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def parse(argv):
         try:
@@ -34,6 +51,8 @@ def run(main: Callable[[], None]) -> None:
         absl_logging.set_verbosity(absl_logging.WARNING)
         logging.getLogger("jax").setLevel(logging.WARNING)
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+        if flags.FLAGS.compilation_cache:
+            keep_compiled_programs()
         try:
             main()
         except KeyboardInterrupt:
@@ -54,9 +73,27 @@ def _fail(error: object) -> int:
     return 2
 
 
-def define_config_flags() -> None:
+def keep_compiled_programs() -> None:
+    """Compile into a persistent cache: the next process that needs the same program reads it from disk.
+
+    JAX_COMPILATION_CACHE_DIR names it, and then JAX's own variables say all about it. By default it is
+    modadd_jax/ in the user's cache directory, at most CACHE_BYTES large, the least recently used leave first.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ or importlib.util.find_spec("filelock") is None:
+        return  # JAX keeps to a size only with filelock
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        (root / "modadd_jax").mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written: compile every time
+        return
+    jax.config.update("jax_compilation_cache_dir", str(root / "modadd_jax"))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def define_config_flags(start: str = "mainline") -> None:
     """A flag for every field of the config, and --preset. A flag not given is the preset's value."""
-    flags.DEFINE_string("preset", "mainline", f"Where the other flags start: {', '.join(PRESETS)}.")
+    flags.DEFINE_string("preset", start, f"Where the other flags start: {', '.join(PRESETS)}.")
     define = {
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
@@ -89,6 +126,18 @@ def config_from_flags() -> Config:
             raise ValueError(f"--seeds names every seed: leave --{both[0]} out")
         given["seeds"] = parse_seeds(flags.FLAGS.seeds)
     return preset(flags.FLAGS.preset).replace(**given)
+
+
+def flags_of(config: Config) -> list[str]:
+    """The flags of `experiments.train` that say all of a config."""
+    seeds = ("seed", "num_seeds") if not config.train.seed_list else ()
+    named = [
+        f"--{field.name}={getattr(getattr(config, part), field.name)}"
+        for part, kind in _PARTS
+        for field in _fields_with_a_flag(kind)
+        if field.name in seeds or field.name not in ("seed", "num_seeds")
+    ]
+    return named if seeds else [*named, f"--seeds={','.join(map(str, config.train.seed_list))}"]
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -23,6 +23,7 @@ from experiments import cli, loading
 from modadd_jax import circuit
 from modadd_jax.analysis.studies import cut as cuts
 from modadd_jax.config import Config
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
@@ -31,13 +32,15 @@ CUT_FILE = "cut.json"
 # Updates in one call of the compiled program.
 PIECE = 500
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
-_STEP = flags.DEFINE_integer("step", None, "The saved step to begin at; default the last.")
-_MOST = flags.DEFINE_integer("most", 0, "How many muddy seeds to take, the first ones; 0: all.")
-_MORE = flags.DEFINE_integer("num_more", 4_000, f"Updates after the cut, a multiple of {PIECE}.")
-_EVERY = flags.DEFINE_integer("read_every", 1_000, f"Updates between readings, a multiple of {PIECE}.")
-_PROVEN = flags.DEFINE_bool("proven", True, "Whether to prove the answers of every row at the end.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
+    flags.DEFINE_integer("step", None, "The saved step to begin at; default the last.")
+    flags.DEFINE_integer("most", 0, "How many muddy seeds to take, the first ones; 0: all.")
+    flags.DEFINE_integer("num_more", 4_000, f"Updates after the cut, a multiple of {PIECE}.")
+    flags.DEFINE_integer("read_every", 1_000, f"Updates between readings, a multiple of {PIECE}.")
+    flags.DEFINE_bool("proven", True, "Whether to prove the answers of every row at the end.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
 
 
 class Branch(NamedTuple):
@@ -62,7 +65,7 @@ def continued(config: Config, seeds: np.ndarray, params, num_more: int, every: i
     """Yields (updates done, parameters [S, ...]) of rows that train on with fresh optimisers."""
     waves = train.plan(config, len(seeds))
     init, chunk, _ = train.seed_functions(config, split=waves.split)
-    rates = train.rows_of([config])
+    rates = train.specs_of([config])
     rows = jax.tree.map(lambda x: np.resize(x[:1], len(seeds)), rates)._replace(seed=np.int32(seeds))
     row_waves = parallel.scatter(rows, waves)
     masks = [init(wave)[1] for wave in row_waves]
@@ -98,7 +101,7 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
     def say(text):
         print(f"{time.perf_counter() - start:6.1f} s  {text}", flush=True)
 
-    rows, before = muddy_seeds(config, params, _MOST.value)
+    rows, before = muddy_seeds(config, params, flags.FLAGS.most)
     branches = branches_of(before)
     seeds = np.array(config.train.seeds)[rows]
     say(f"{len(rows)} muddy seeds of {config.train.num_seeds}, {len(branches)} networks to train on")
@@ -138,9 +141,11 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
         }
 
     note(0, spread)
-    for done, params_now in continued(config, seeds[places], spread, _MORE.value, _EVERY.value):
+    for done, params_now in continued(
+        config, seeds[places], spread, flags.FLAGS.num_more, flags.FLAGS.read_every
+    ):
         note(done, params_now)
-    if _PROVEN.value:
+    if flags.FLAGS.proven:
         record["proven_before"] = cuts.proven_all(
             {name: np.asarray(x)[rows] for name, x in params.items()}, config.model
         )
@@ -153,22 +158,22 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train wrote")
-    for name, value in (("num_more", _MORE.value), ("read_every", _EVERY.value)):
+    for name, value in (("num_more", flags.FLAGS.num_more), ("read_every", flags.FLAGS.read_every)):
         if value < PIECE or value % PIECE:
             raise ValueError(f"{name} must be a multiple of {PIECE}, got {value}")
-    workdir = Workdir.open(_WORKDIR.value)
+    workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
-    step, state = workdir.restore(train.state_like(config), _STEP.value)
-    alive = np.flatnonzero(loading.reached(config, state, step))
+    step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     own = config.replace(seeds=[config.train.seeds[i] for i in alive])
-    out = loading.made(Path(_OUT.value or _WORKDIR.value))
+    out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
     with train.x64_of(config):
         experiment(own, {name: np.asarray(x)[alive] for name, x in state.params.items()}, out, step)
     print(f"wrote {out / CUT_FILE}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -17,8 +17,9 @@ from modadd_jax.importing import convert
 from modadd_jax.importing.files import write_state
 from modadd_jax.storage.workdir import write_atomically
 
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
+
+def define_flags() -> None:
+    loading.define_flags()
 
 
 def main() -> None:
@@ -36,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -10,31 +10,28 @@ Writes frontier.json, frontier.md (a table) and figures/frontier.png and .svg, a
 two CPU cores, most of it compilation, which models of as many key frequencies share.
 """
 
-import json
 from pathlib import Path
 
-import jax
-import numpy as np
 from absl import flags
 from tqdm import tqdm
 
 from experiments import cli, loading
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax import float64
+from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.studies.frontier import model_of
 from modadd_jax.circuit import check_separable
-from modadd_jax.config import Config
 from modadd_jax.figures import certificate as figures
-from modadd_jax.figures.style import save
-from modadd_jax.report.frontier import frontier_text, model_of
-from modadd_jax.storage.workdir import Workdir, write_atomically
-from modadd_jax.training import step as train
+from modadd_jax.report.frontier import document
+from modadd_jax.report.study import read_benchmark, save_all, write_document
+from modadd_jax.storage.load import Model, open_run
 
-SCHEMA_VERSION = 1
 
-_WORKDIR = flags.DEFINE_multi_string("workdir", [], "A run to read; may be given several times.")
-_STEP = flags.DEFINE_integer("step", None, "The saved step to read; default the last of each run.")
-_SEED_INDEX = flags.DEFINE_integer("seed_index", None, "One seed of each run, from 0; default all.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the first workdir.")
-_COST = flags.DEFINE_string("cost", None, "JSON of benchmarks.certificate, to draw how the cost grows.")
+def define_flags() -> None:
+    flags.DEFINE_multi_string("workdir", [], "A run to read; may be given several times.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default the last of each run.")
+    loading.define_seed_flags("default all of each run")
+    flags.DEFINE_string("out", None, "Where to write; default the first workdir.")
+    flags.DEFINE_string("cost", None, "JSON of benchmarks.certificate, to draw how the cost grows.")
 
 
 def is_scaling(report: dict) -> bool:
@@ -43,46 +40,33 @@ def is_scaling(report: dict) -> bool:
     return bool(rows) and all({"p", "share", "seconds"} <= row.keys() for row in rows)
 
 
-def models_of(workdir: Workdir) -> list[tuple[str, Config, dict]]:
-    """Name, config and parameters of each seed asked for. Raises ValueError where one is not there."""
-    config = workdir.config
-    check_separable(config.model)
-    number, index = config.train.num_seeds, _SEED_INDEX.value
-    if index is not None and not 0 <= index < number:
-        raise ValueError(f"seed_index must be in 0..{number - 1} for {workdir.path}, got {index}")
-    step, state = workdir.restore(train.state_like(config), _STEP.value)
-    return [
-        (
-            f"{workdir.path.name}, seed {config.train.seeds[row]}, step {step:,}",
-            config,
-            {name: np.asarray(x[row]) for name, x in state.params.items()},
-        )
-        for row in (range(number) if index is None else [index])
-    ]
+def models_of(path: str) -> list[Model]:
+    """Each seed asked for of one run. Raises ValueError where one is not there."""
+    run = open_run(path)
+    check_separable(run.config.model)
+    seed = loading.seed_from_flags(run)
+    return [run.load(each, flags.FLAGS.step) for each in (run.seeds if seed is None else [seed])]
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: a directory that experiments.train wrote")
-    cost = loading.read_benchmark(_COST.value, "certificate", is_scaling)
-    models = [model for path in _WORKDIR.value for model in models_of(Workdir.open(path))]
-    out = loading.made(Path(_OUT.value or _WORKDIR.value[0]))
+    cost = read_benchmark(flags.FLAGS.cost, "certificate", is_scaling)
+    models = [model for path in flags.FLAGS.workdir for model in models_of(path)]
+    out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir[0]))
 
     curves = []
-    for name, config, params in tqdm(models, unit="model", disable=None):
-        records = {s: certificate.certify(params, config, s) for s in certificate.STRATEGIES}
-        curves.append(model_of(name, records))
-    text = frontier_text(curves)
-    report = {"schema_version": SCHEMA_VERSION, "models": curves}
-    write_atomically(out / "frontier.json", json.dumps(report, indent=1) + "\n")
-    write_atomically(out / "frontier.md", text + "\n")
-    print(text)
-    save(figures.frontier(curves), out / "figures", "frontier")
+    for model in tqdm(models, unit="model", disable=None):
+        records = {s: strategies.certify(model.params, model.config, s) for s in strategies.STRATEGIES}
+        curves.append(model_of(f"{model.run.name}, seed {model.seed}, step {model.step:,}", records))
+    drawn = {"frontier": figures.frontier(curves)}
     if cost is not None:
-        save(figures.scaling(cost), out / "figures", "certificate_scaling")
+        drawn["certificate_scaling"] = figures.scaling(cost)
+    print(write_document("frontier", {"models": curves}, document, out)[1])
+    save_all(drawn, out)
     print(f"\nwrote {out / 'frontier.json'}, {out / 'frontier.md'}, {out / 'figures'}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -16,9 +16,7 @@ import.json (where the weights are from, and what they do) and one checkpoint, s
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,86 +24,59 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from modadd_jax.analysis import closed_form
+from modadd_jax import float64
 from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.circuit import constant_attention, nearest
 from modadd_jax.config import SCALES, Config, ModelConfig
-from modadd_jax.importing import convert
+from modadd_jax.importing import convert, detect
 from modadd_jax.importing.files import read_state
-from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
+from modadd_jax.storage.load import Model
+from modadd_jax.storage.records import write_record
+from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training.step import TrainState
 
 IMPORT_FILE = "import.json"
 
-_SOURCE = flags.DEFINE_string("source", None, f"The convention of the weights: {', '.join(convert.SOURCES)}.")
-_WEIGHTS = flags.DEFINE_string("weights", None, "The state dict: .npz, .safetensors, .pt or .pth.")
-_CONFIG = flags.DEFINE_string("config", None, "The model's config as JSON; needed for zhong.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to write; must be new, or empty.")
-_RATE = flags.DEFINE_float(
-    "attention_rate", None, "transformer_lens: r in [0, 1], 1 for constant; default 1."
-)
-_SCALE = flags.DEFINE_string(
-    "attention_scale",
-    None,
-    f"transformer_lens: the constant for each key, {' or '.join(SCALES)}; default 1/n_ctx.",
-)
-_SEPARATE = flags.DEFINE_bool(
-    "separate_vocab", None, "transformer_lens: whether b has tokens of its own; default by the shapes."
-)
 
-
-def read_config(path: str | None) -> dict[str, Any]:
-    """The JSON object of a file, {} for none. Raises ValueError where it is not one."""
-    if path is None:
-        return {}
-    try:
-        record = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"config {path} cannot be read: {error}") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"config {path} is no JSON object")
-    return record
-
-
-def convention(source: str, record: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of `convert.from_state_dict`: a flag given goes before the config. Raises ValueError."""
-    given = {
-        "attention_rate": _RATE.value,
-        "attention_scale": _SCALE.value,
-        "separate_vocab": _SEPARATE.value,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if source == "zhong":
-        if given:
-            raise ValueError(f"--{next(iter(given))} is for transformer_lens: zhong has it in its config")
-        if not record:
-            raise ValueError("--config is needed with --source zhong: the attention coefficient is in it")
-        return convert.zhong_arguments(record)
-    defaults = {"attention_rate": 1.0, "attention_scale": "1/n_ctx"}
-    return defaults | convert.transformer_lens_arguments(record) | given
+def define_flags() -> None:
+    flags.DEFINE_string(
+        "source", None, f"Convention of the weights: {', '.join(convert.SOURCES)}; default by shapes."
+    )
+    flags.DEFINE_string("weights", None, "The state dict: .npz, .safetensors, .pt or .pth.")
+    flags.DEFINE_string("config", None, "The model's config as JSON; needed for zhong.")
+    flags.DEFINE_string("workdir", None, "Where to write; must be new, or empty.")
+    flags.DEFINE_float("attention_rate", None, "transformer_lens: r in [0, 1], 1 for constant; default 1.")
+    flags.DEFINE_string(
+        "attention_scale",
+        None,
+        f"transformer_lens: the constant for each key, {' or '.join(SCALES)}; default 1/n_ctx.",
+    )
+    flags.DEFINE_bool(
+        "separate_vocab", None, "transformer_lens: whether b has tokens of its own; default by the shapes."
+    )
 
 
 def answers(params: dict[str, np.ndarray], model: ModelConfig) -> dict[str, float | None]:
     """Accuracy, cross-entropy and smallest margin over all p^2 pairs, in float64."""
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     logits = jax.jit(nearest, static_argnums=1)(exact, model).logits
-    return summary.answers(closed_form.aligned(logits))
+    return summary.plain(summary.answers(to_difference_coordinates(logits)))
 
 
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    for flag in (_SOURCE, _WEIGHTS, _WORKDIR):
+    for flag in (flags.FLAGS["weights"], flags.FLAGS["workdir"]):
         if not flag.value:
             raise ValueError(f"--{flag.name} is needed (--help says what it is)")
-    source, weights, path = _SOURCE.value, Path(_WEIGHTS.value), Path(_WORKDIR.value)
-    if source not in convert.SOURCES:
-        raise ValueError(f"source must be one of {', '.join(convert.SOURCES)}, got {source!r}")
+    weights, path = Path(flags.FLAGS.weights), Path(flags.FLAGS.workdir)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ValueError(f"workdir {path} exists and is not empty: choose another")
-    record = read_config(_CONFIG.value)
-    arguments = convention(source, record)
-    params, model = convert.from_state_dict(read_state(weights), source, **arguments)
-    convert.check_sizes(source, record, model)
+    record = detect.read_config(flags.FLAGS.config) if flags.FLAGS.config else {}
+    said = {name: flags.FLAGS[name].value for name in ("attention_rate", "attention_scale", "separate_vocab")}
+    state = read_state(weights)
+    source = flags.FLAGS.source or detect.source_of(state)
+    params, model = detect.read_weights(state, record, source, said)
     given, model = model, constant_attention(params, model)
 
     numbers = answers(params, model)
@@ -117,10 +88,10 @@ def main() -> None:
         "weights": weights.name,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "config": record,
-        "params_sha256": sha256_of_params(params),
         **numbers,
     }
-    write_atomically(workdir.path / IMPORT_FILE, json.dumps(origin, indent=2) + "\n")
+    about = Model(params, workdir.config, run=workdir.path)
+    write_record(workdir.path / IMPORT_FILE, "import", origin, about)
     print(f"p = {model.p}, {model.d_mlp} neurons, attention rate {model.attention_rate:.6g}")
     print(
         f"all {model.p**2} pairs, in float64: accuracy {numbers['accuracy']:.4%}, mean cross-entropy "
@@ -139,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

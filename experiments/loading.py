@@ -1,7 +1,5 @@
-"""From a workdir to the circuit of one seed, for the commands that analyse."""
+"""From the flags to the model and circuit of one seed, for the commands that analyse."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,33 +11,68 @@ from absl import flags
 from modadd_jax import circuit
 from modadd_jax.circuit import Circuit, Nearest
 from modadd_jax.config import Config
+from modadd_jax.storage.load import Model, Run, open_run
 from modadd_jax.storage.workdir import Workdir
-from modadd_jax.training import step as train
 
 
 class Loaded(NamedTuple):
     """One seed of a saved step."""
 
     workdir: Workdir
-    config: Config
-    step: int
-    seed: int
-    params: dict[str, np.ndarray]  # float32, as trained
+    model: Model
     circuit: Circuit | None = None  # float64, folded in float64 from the float32 weights
     nearest: Nearest | None = None  # where the circuit is only the additive part of the model
+
+    @property
+    def config(self) -> Config:
+        return self.model.config
+
+    @property
+    def step(self) -> int:
+        return self.model.step
+
+    @property
+    def seed(self) -> int:
+        return self.model.seed
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        return self.model.params
 
 
 def define_flags() -> None:
     """The flags every analysis command shares: which workdir, step and seed, and where to write."""
     flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
     flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
-    flags.DEFINE_integer("seed_index", 0, "Which seed of the run, counted from 0.")
+    define_seed_flags("default the first of the run")
     flags.DEFINE_string("out", None, "Where to write; default the workdir, or seed<s>/ and step<S>/ in it.")
 
 
-def reached(config: Config, state: train.TrainState, step: int) -> np.ndarray:
-    """Which seeds of a state saved as `step` had come so far [S]; the others keep their last finite state."""
-    return config.imported | (np.asarray(state.step) == step)
+def define_seed_flags(default: str) -> None:
+    """--seed, by value, and its old name."""
+    flags.DEFINE_integer("seed", None, f"The seed to read; {default}.")
+    flags.DEFINE_integer("seed_index", None, "Old form of --seed: which seed of the run, counted from 0.")
+
+
+def seed_from_flags(run: Run) -> int | None:
+    """The seed that --seed names, or --seed_index; None for neither. Raises ValueError."""
+    seed, index = flags.FLAGS.seed, flags.FLAGS.seed_index
+    if index is None:
+        return seed
+    if seed is not None:
+        raise ValueError(f"--seed={seed} and --seed_index={index} both name a seed: give --seed alone")
+    if not 0 <= index < len(run.seeds):
+        raise ValueError(
+            f"seed_index must be in 0..{len(run.seeds) - 1} (the run has {len(run.seeds)} seeds), got {index}"
+        )
+    return run.seeds[index]
+
+
+def run_from_flags() -> Run:
+    """The run that --workdir names. Raises ValueError."""
+    if not flags.FLAGS.workdir:
+        raise ValueError("--workdir is needed: the directory that experiments.train wrote")
+    return open_run(flags.FLAGS.workdir)
 
 
 def load_params() -> Loaded:
@@ -47,25 +80,8 @@ def load_params() -> Loaded:
 
     Raises ValueError where the workdir, the step or the seed is not there, or the seed stopped before it.
     """
-    path, seed_index = flags.FLAGS.workdir, flags.FLAGS.seed_index
-    if not path:
-        raise ValueError("--workdir is needed: the directory that experiments.train wrote")
-    workdir = Workdir.open(path)
-    config = workdir.config
-    if not 0 <= seed_index < config.train.num_seeds:
-        raise ValueError(
-            f"seed_index must be in 0..{config.train.num_seeds - 1} (the run has {config.train.num_seeds} "
-            f"seeds), got {seed_index}"
-        )
-    step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)
-    if not reached(config, state, step)[seed_index]:
-        last = int(state.step[seed_index])
-        raise ValueError(
-            f"seed_index {seed_index} stopped at step {last}, before {step} (not finite after it): choose "
-            f"another, or a saved --step up to {last}"
-        )
-    params = {name: np.asarray(x[seed_index]) for name, x in state.params.items()}
-    return Loaded(workdir, config, step, config.train.seeds[seed_index], params)
+    run = run_from_flags()
+    return Loaded(run.workdir, run.load(seed_from_flags(run), flags.FLAGS.step))
 
 
 def load_circuit(additive: bool = False) -> Loaded:
@@ -91,22 +107,22 @@ def load_circuit(additive: bool = False) -> Loaded:
 _nearest = jax.jit(circuit.nearest, static_argnums=1)
 
 
-def out_directory(loaded: Loaded) -> Path:
-    """Where the results of this seed and step go. Made now, so that a place where nothing can be
-    written is known before any work is done.
+def out_directory(loaded: Loaded, is_of_run: bool = False) -> Path:
+    """Where the results of this seed and step go, or of all seeds. Made now, so that a place where nothing
+    can be written is known before any work is done.
     """
     out = loaded.workdir.path
     if flags.FLAGS.out:
         out = Path(flags.FLAGS.out)
     else:
-        if loaded.config.train.num_seeds > 1:
+        if loaded.config.train.num_seeds > 1 and not is_of_run:
             out = out / f"seed{loaded.seed}"
         if loaded.step != loaded.workdir.steps()[-1]:
             out = out / f"step{loaded.step}"
-    return made(out)
+    return ensure_directory(out)
 
 
-def made(out: Path) -> Path:
+def ensure_directory(out: Path) -> Path:
     """The directory to write to, made where it does not exist. Raises ValueError where it is a file."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out {out} is a file")
@@ -114,17 +130,4 @@ def made(out: Path) -> Path:
     return out
 
 
-def read_benchmark(path: str | None, name: str, fits: Callable[[dict], bool]) -> dict | None:
-    """What benchmarks.<name> printed into a file; None for no path.
-
-    Raises ValueError where the file cannot be read, or `fits` says that it holds something else.
-    """
-    if path is None:
-        return None
-    try:
-        report = json.loads(Path(path).read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cost {path} cannot be read: {error}") from error
-    if not isinstance(report, dict) or not fits(report):
-        raise ValueError(f"cost {path} is not the output of benchmarks.{name}")
-    return report
+made = ensure_directory

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli, distributed, loading
-from modadd_jax import circuit
+from modadd_jax import circuit, float64
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population.verdicts import wilson
 from modadd_jax.analysis.studies import lottery
@@ -25,12 +25,13 @@ from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
-_EARLY = flags.DEFINE_list("early", ["0", "50", "100", "200"], "Steps to predict from.")
-_MOST = flags.DEFINE_integer("most", 16, "How many seeds to train to the steps after 0.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir.")
-distributed.define_flags()
-flags.adopt_module_key_flags(distributed)
+
+def define_flags() -> None:
+    distributed.define_flags()
+    flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
+    flags.DEFINE_list("early", ["0", "50", "100", "200"], "Steps to predict from.")
+    flags.DEFINE_integer("most", 16, "How many seeds to train to the steps after 0.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
 
 
 def early_params(config: Config, steps: list[int], most: int):
@@ -41,7 +42,7 @@ def early_params(config: Config, steps: list[int], most: int):
     few = config.replace(seeds=config.train.seeds[:most])
     waves = train.plan(few, few.train.num_seeds)
     init, chunk, _ = train.seed_functions(few, split=waves.split)
-    [rows] = parallel.scatter(train.rows_of([few]), waves)
+    [rows] = parallel.scatter(train.specs_of([few]), waves)
     state, mask = init(rows)
     done = 0
     for step in sorted(step for step in steps if step > 0):
@@ -57,7 +58,7 @@ def circuits_of(params, config: Config):
     )
     count = next(iter(params.values())).shape[0]
     for row in range(count):
-        with jax.enable_x64(True):
+        with float64.enabled():
             yield fold({name: jnp.asarray(x[row]) for name, x in params.items()})
 
 
@@ -66,18 +67,18 @@ def record_of(config: Config, final_params, early) -> dict:
     p = config.model.p
     finals = []
     for found in circuits_of(final_params, config):
-        with jax.enable_x64(True):
+        with float64.enabled():
             neurons = read_neurons(found)
             keys = key_frequencies(neurons, p)
             chosen = [int(k) for k, ok in zip(keys.k, keys.is_key, strict=True) if ok]
         finals.append((np.asarray(neurons.k), np.asarray(neurons.alive), chosen))
-    with jax.enable_x64(True):
+    with float64.enabled():
         scores = jax.jit(lottery.scores)
     record = {"config": config.to_dict(), "steps": []}
     for step, params in early:
         hits = {name: ([], []) for name in lottery.SCORES}
         for found, (final, alive, keys) in zip(circuits_of(params, config), finals, strict=False):
-            with jax.enable_x64(True):
+            with float64.enabled():
                 score = jax.tree.map(np.asarray, scores(found))
             for name, (of_keys, of_neurons) in hits.items():
                 of_keys.append(lottery.key_hits(score.frequencies[name], keys))
@@ -98,25 +99,25 @@ def record_of(config: Config, final_params, early) -> dict:
 
 
 def main() -> None:
-    if not _WORKDIR.value:
+    if not flags.FLAGS.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train wrote")
-    workdir = Workdir.open(_WORKDIR.value)
+    workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
     try:
-        steps = sorted({int(step) for step in _EARLY.value})
+        steps = sorted({int(step) for step in flags.FLAGS.early})
     except ValueError as error:
         raise ValueError(
-            f"early must be whole numbers with commas between, got {','.join(_EARLY.value)}"
+            f"early must be whole numbers with commas between, got {','.join(flags.FLAGS.early)}"
         ) from error
-    distributed.join(min(config.train.num_seeds, _MOST.value))
-    out = loading.made(Path(_OUT.value or _WORKDIR.value))
+    distributed.join(min(config.train.num_seeds, flags.FLAGS.most))
+    out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
     state = workdir.restore(train.state_like(config))[1]
     with train.x64_of(config):
-        record = record_of(config, state.params, early_params(config, steps, _MOST.value))
+        record = record_of(config, state.params, early_params(config, steps, flags.FLAGS.most))
     write_atomically(out / "lottery.json", json.dumps(record, indent=1) + "\n")
     print(f"wrote {out / 'lottery.json'}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -7,44 +7,9 @@ tables. Workdir, step, seed and output are chosen as for experiments.analyze. Ab
 cores, most of it compilation and drawing.
 """
 
-import json
+from experiments import cli, study
 
-import jax
-from absl import flags
-
-from experiments import cli, loading
-from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.studies import secondary
-from modadd_jax.figures import secondary as figures
-from modadd_jax.figures.style import save
-from modadd_jax.report.secondary import secondary_record, secondary_text
-from modadd_jax.storage.workdir import write_atomically
-
-SCHEMA_VERSION = 1
-
-loading.define_flags()
-flags.adopt_module_key_flags(loading)  # so that --help lists them
-
-
-def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    loaded = loading.load_circuit()
-    out = loading.out_directory(loaded)
-    reading = summary.read(loaded.circuit)
-    study = secondary.study(reading) if reading.frequencies else None
-    record = secondary_record(study)
-    text = secondary_text(record)
-    head = {"schema_version": SCHEMA_VERSION, "checkpoint": {"step": loaded.step, "seed": loaded.seed}}
-    write_atomically(out / "secondary.json", json.dumps(head | record, indent=2) + "\n")
-    write_atomically(out / "secondary.md", text + "\n")
-    print(text)
-    if study is not None:
-        save(figures.levelled_profiles(study), out / "figures", "secondary_profiles")
-        save(figures.waveforms(study), out / "figures", "secondary_waveforms")
-        save(figures.ablations(study), out / "figures", "secondary_ablations")
-    figures_too = "" if study is None else f" and {out / 'figures'}"
-    print(f"\nwrote {out / 'secondary.json'}, {out / 'secondary.md'}{figures_too}")
-
+define_flags, main = study.command("secondary")
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -11,158 +11,96 @@ are kept), and over all cells summary.json, summary.md and figures/: the map of 
 A seed takes about a second on two CPU cores at p = 113, after half a minute of compilation.
 """
 
-import functools
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
+from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from experiments import cli, loading
-from modadd_jax import circuit
-from modadd_jax.analysis.population import seed_statistics as population
-from modadd_jax.analysis.population import sweep_map as cells
-from modadd_jax.analysis.population import verdicts
-from modadd_jax.config import ModelConfig
-from modadd_jax.figures import clean_map
-from modadd_jax.figures import population as figures
+from experiments import cli
+from experiments.loading import ensure_directory
+from modadd_jax import circuit, float64
+from modadd_jax.analysis.population import sweep_map, verdicts
+from modadd_jax.analysis.population.statistics import STATISTICS
+from modadd_jax.analysis.population.summaries import summarize_seeds
+from modadd_jax.figures import clean_map, population
 from modadd_jax.figures.style import save
-from modadd_jax.model import param_shapes
-from modadd_jax.report.population import map_text, summary_text
-from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_json, read_sweep
+from modadd_jax.report.population import document, map_document
+from modadd_jax.report.study import document_text
+from modadd_jax.storage.records import read_json, schema_of, write_record
+from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_sweep
 from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
-from modadd_jax.training import loop as training
-from modadd_jax.training import parallel
-from modadd_jax.training import step as train
+from modadd_jax.training import step as training_step
+from modadd_jax.training.loop import saved_steps
 
-SCHEMA_VERSION = 1
 SUMMARY_FILE = "summary.json"
-# Seeds read together on an accelerator, one on a CPU: the logits of one are p^3 float64, 12 MB at
-# p = 113, and several tables of that size live at once.
-WAVE = 16
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it, or the sweep.")
-_STEP = flags.DEFINE_integer("step", None, "The saved step of a run to read; default the last.")
-_STEPS = flags.DEFINE_list("steps", None, "Saved steps of a sweep's cells to read; default all but 0.")
-_OUT = flags.DEFINE_string("out", None, "Where to write; default the workdir, or step<S>/ in it.")
 
 
-@functools.cache
-def _compiled(model: ModelConfig, max_keys: int | None, n_seeds: int):
-    """`read_seed` (`count_keys` for None) of the weights of n_seeds seeds, compiled."""
-
-    def read(params):
-        folded = circuit.fold({name: x.astype(jnp.float64) for name, x in params.items()}, model)
-        return population.count_keys(folded) if max_keys is None else population.read_seed(folded, max_keys)
-
-    shapes = {
-        name: jax.ShapeDtypeStruct((n_seeds, *like.shape), jnp.float32)
-        for name, like in param_shapes(model).items()
-    }
-    return population.mapped(read).lower(shapes).compile()
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it, or the sweep.")
+    flags.DEFINE_integer("step", None, "The saved step of a run to read; default the last.")
+    flags.DEFINE_list("steps", None, "Saved steps of a sweep's cells to read; default all but 0.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir, or step<S>/ in it.")
 
 
-def _waves(rooms: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """(room, seeds) of one call each: seeds of the same room for keys, the last repeated to fill a wave."""
-    on_each = 1 if jax.default_backend() == "cpu" else WAVE
-    size = min(on_each * parallel.mesh().size, rooms.size)
-    for room in np.unique(rooms):
-        own = np.flatnonzero(rooms == room)
-        for start in range(0, own.size, size):
-            yield int(room), np.resize(own[start : start + size], size)
+def write(out: Path, record: dict[str, Any], text: str, about: dict[str, Any]) -> dict[str, Any]:
+    """summary.json and summary.md; returns what summary.json holds."""
+    whole = write_record(ensure_directory(out) / SUMMARY_FILE, "summary", record, about)
+    write_atomically(out / "summary.md", text + "\n")
+    return whole
 
 
-def numbers_of(params: dict[str, np.ndarray], model: ModelConfig, bar: tqdm) -> list[dict[str, Any]]:
-    """One row of `population.seed_row` for each seed of stacked weights [S, ...]."""
-    n_seeds = next(iter(params.values())).shape[0]
-    n_keys = np.asarray(_compiled(model, None, n_seeds)(params))
-    rooms = np.array([population.room_for(int(n), model.p) for n in n_keys])
-    rows: list[dict[str, Any]] = [{} for _ in range(n_seeds)]
-    for room, seeds in _waves(rooms):
-        numbers = _compiled(model, room, seeds.size)({name: x[seeds] for name, x in params.items()})
-        numbers = jax.tree.map(np.asarray, numbers)
-        for place, seed in enumerate(seeds):
-            rows[seed] = population.seed_row(jax.tree.map(lambda x, i=place: x[i], numbers))
-        bar.update(np.unique(seeds).size)
-    return rows
-
-
-def rows_of(workdir: Workdir, state: train.TrainState, step: int, bar: tqdm) -> list[dict[str, Any]]:
-    """One row for each seed, with its verdict; of a seed that is not finite the verdict alone."""
-    config = workdir.config
-    params = {name: np.asarray(x) for name, x in state.params.items()}
-    done = np.asarray(state.step)
-    alive = np.flatnonzero(loading.reached(config, state, step))
-    bar.update(done.size - alive.size)
-    read = numbers_of({name: x[alive] for name, x in params.items()}, config.model, bar) if alive.size else []
-    found = dict(zip(alive.tolist(), read, strict=True))
-    rows = []
-    for index, seed in enumerate(config.train.seeds):
-        row, numbers = {"seed": seed, "step": int(done[index])}, found.get(index)
-        judged = verdicts.not_finite(int(done[index]), step) if numbers is None else verdicts.verdict(numbers)
-        if numbers is not None and numbers["finite"]:
-            own = {name: x[index] for name, x in params.items()}
-            keys = [f["k"] for f in numbers["frequencies"]]
-            related = [r._asdict() for r in verdicts.relations(keys, config.model.p)]
-            row |= {"params_sha256": sha256_of_params(own)} | numbers | {"relations": related}
-        rows.append(row | {"verdict": judged.verdict, "reasons": list(judged.reasons)})
-    return rows
+def is_of(summary: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether a summary is of this checkpoint and config, with every statistic of today."""
+    version, known = schema_of("summary").version, {entry.name for entry in STATISTICS}
+    has_all = set(summary.get("distributions", ())) == known and summary.get("schema_version") == version
+    wanted = json.loads(json.dumps(given))  # with lists for tuples
+    return has_all and all(summary.get(name) == value for name, value in wanted.items())
 
 
 def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: bool) -> dict[str, Any]:
     """summary.json of one saved step, written into `out`; what is there already is kept if `keep`."""
-    step, state = workdir.restore(train.state_like(workdir.config), step)
+    config = workdir.config
+    step, state = workdir.restore(training_step.state_like(config), step)
     checkpoint = {"step": step, "params_sha256": sha256_of_params(state.params)}
-    head = {"schema_version": SCHEMA_VERSION, "checkpoint": checkpoint, "config": workdir.config.to_dict()}
-    if keep and (out / SUMMARY_FILE).exists():
-        found = read_json(out / SUMMARY_FILE)
-        if found is not None and all(found.get(name) == value for name, value in head.items()):
-            bar.update(workdir.config.train.num_seeds)
-            return found
-    rows = rows_of(workdir, state, step, bar)
-    summary = head | {"counts": cells.counts(rows), "distributions": cells.distributions(rows), "seeds": rows}
-    loading.made(out)
-    write_atomically(out / SUMMARY_FILE, json.dumps(summary, indent=1) + "\n")
-    write_atomically(out / "summary.md", summary_text(summary) + "\n")
-    return summary
+    given = {"checkpoint": checkpoint, "config": config.to_dict()}
+    there = read_json(out / SUMMARY_FILE) if keep else None
+    if there is not None and is_of(there, given):
+        bar.update(config.train.num_seeds)
+        return there
+    record = {"config": given["config"]} | summarize_seeds(config, state, step, bar.update)
+    text = document_text(document(record | given))
+    return write(out, record, text, {"run": workdir.path.name, "checkpoint": checkpoint})
 
 
 def _progress(total: int) -> tqdm:
     return tqdm(total=total, unit="seed", disable=None)  # None: no bar where stderr is no terminal
 
 
-def summarize_run(workdir: Workdir, out: Path | None) -> None:
-    circuit.check_separable(workdir.config.model)
-    saved = workdir.steps()
-    if out is None:
-        other = _STEP.value is not None and saved and _STEP.value != saved[-1]
-        out = workdir.path / f"step{_STEP.value}" if other else workdir.path
-    start = time.perf_counter()
-    with _progress(workdir.config.train.num_seeds) as bar:
-        summary = summary_of(workdir, _STEP.value, out, bar, keep=False)
-    seconds = time.perf_counter() - start
-    print(summary_text(summary))
-    drawn = figures.of_run(summary)
+def _show(text: str, drawn: dict[str, Figure], out: Path, said: str) -> None:
+    print(text)
     for name, figure in drawn.items():
         save(figure, out / "figures", name)
-    n = summary["counts"]["seeds"]
-    print(f"\n{n} seeds in {seconds:.1f} s, {seconds / n:.2f} s a seed, compilation included")
+    print(f"\n{said}")
     print(f"wrote {out / SUMMARY_FILE}, {out / 'summary.md'}" + (f", {out / 'figures'}" if drawn else ""))
 
 
-def _wanted_steps() -> set[int] | None:
-    if _STEPS.value is None:
-        return None
-    try:
-        return {int(step) for step in _STEPS.value}
-    except ValueError as error:
-        raise ValueError(f"steps must be whole numbers with commas between, got {_STEPS.value}") from error
+def summarize_run(workdir: Workdir, step: int | None, out: Path | None) -> None:
+    circuit.check_separable(workdir.config.model)
+    saved = workdir.steps()
+    if out is None:
+        other = step is not None and saved and step != saved[-1]
+        out = workdir.path / f"step{step}" if other else workdir.path
+    start = time.perf_counter()
+    with _progress(workdir.config.train.num_seeds) as bar:
+        summary = summary_of(workdir, step, out, bar, keep=False)
+    seconds, n = time.perf_counter() - start, summary["counts"]["seeds"]
+    said = f"{n} seeds in {seconds:.1f} s, {seconds / n:.2f} s a seed, compilation included"
+    said = "\n".join([*verdicts.advice(summary["seeds"]), said])
+    _show(document_text(document(summary)), population.of_run(summary), out, said)
 
 
 def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
@@ -172,7 +110,7 @@ def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
     except ValueError as error:
         raise ValueError(f"cell {cell.name}: {error}") from error
     saved = [step for step in cell.workdir.steps() if step > 0]
-    wanted = training.saved_steps(cell.workdir.config) if wanted is None else wanted
+    wanted = saved_steps(cell.workdir.config) if wanted is None else wanted
     steps = [step for step in saved if step in wanted]
     if not steps:
         raise ValueError(
@@ -181,14 +119,13 @@ def _steps_of(cell: Finished, wanted: set[int] | None) -> list[int]:
     return steps
 
 
-def summarize_sweep(path: Path, out: Path) -> None:
+def summarize_sweep(path: Path, wanted: set[int] | None, out: Path) -> None:
     sweep = read_sweep(path)
     finished, unfinished = finished_cells(path, sweep)
-    wanted = _wanted_steps()
     plan = [(cell, _steps_of(cell, wanted)) for cell in finished]
     if not plan:
         raise ValueError(f"no cell of {path} is trained to its end yet")
-    found = []
+    cells = []
     start = time.perf_counter()
     with _progress(sum(len(steps) * cell.workdir.config.train.num_seeds for cell, steps in plan)) as bar:
         for cell, steps in plan:
@@ -198,35 +135,38 @@ def summarize_sweep(path: Path, out: Path) -> None:
             for step in steps:
                 own = place if step == last else place / f"step{step}"
                 rows[step] = summary_of(cell.workdir, step, own, bar, keep=True)["seeds"]
-            found.append(cells.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
+            cells.append(sweep_map.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
-    record = {"schema_version": SCHEMA_VERSION, "unfinished": unfinished} | cells.map_of(found, sweep.fields)
-    text = map_text(record, found)
-    write_atomically(loading.made(out) / SUMMARY_FILE, json.dumps(record, indent=1) + "\n")
-    write_atomically(out / "summary.md", text + "\n")
-    print(text)
-    for name, figure in clean_map.of_sweep(record, found).items():
-        save(figure, out / "figures", name)
-    print(f"\nread {len(found)} cells in {seconds:.1f} s")
-    print(f"wrote {out / SUMMARY_FILE}, {out / 'summary.md'}, {out / 'figures'}")
+    record = {"unfinished": unfinished} | sweep_map.map_of(cells, sweep.fields)
+    text = document_text(map_document(record, cells))
+    write(out, record, text, {"run": path.name})
+    _show(text, clean_map.of_sweep(record, cells), out, f"read {len(cells)} cells in {seconds:.1f} s")
 
 
+def _wanted_steps(given: list[str] | None) -> set[int] | None:
+    try:
+        return None if given is None else {int(step) for step in given}
+    except ValueError as error:
+        raise ValueError(f"steps must be whole numbers with commas between, got {given}") from error
+
+
+@float64.enabled()
 def main() -> None:
-    jax.config.update("jax_enable_x64", True)
-    if not _WORKDIR.value:
+    values = flags.FLAGS
+    if not values.workdir:
         raise ValueError("--workdir is needed: the directory that experiments.train or sweep wrote")
-    path = Path(_WORKDIR.value).absolute()
+    path = Path(values.workdir).absolute()
     whole = is_sweep(path)
-    if whole and _STEP.value is not None:
+    if whole and values.step is not None:
         raise ValueError("--step is for a run; the steps of a sweep's cells are --steps")
-    if not whole and _STEPS.value is not None:
+    if not whole and values.steps is not None:
         raise ValueError(f"--steps is for a sweep, and {path} has no {SWEEP_FILE}: give --step")
-    out = loading.made(Path(_OUT.value).absolute()) if _OUT.value else None
+    out = ensure_directory(Path(values.out).absolute()) if values.out else None
     if whole:
-        summarize_sweep(path, out or path)
+        summarize_sweep(path, _wanted_steps(values.steps), out or path)
     else:
-        summarize_run(Workdir.open(path), out)
+        summarize_run(Workdir.open(path), values.step, out)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -24,11 +24,11 @@ from modadd_jax.config import Config
 from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
 
-cli.define_config_flags()
-distributed.define_flags()
-for module in (cli, distributed):
-    flags.adopt_module_key_flags(module)  # so that --help lists them
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where to write; default runs/<preset>-seed<seed>.")
+
+def define_flags() -> None:
+    cli.define_config_flags()
+    distributed.define_flags()
+    flags.DEFINE_string("workdir", None, "Where to write; default runs/<preset>-seed<seed>.")
 
 
 def default_workdir(config: Config) -> str:
@@ -40,7 +40,7 @@ def default_workdir(config: Config) -> str:
 
 def main() -> None:
     config = cli.config_from_flags()
-    path = _WORKDIR.value or default_workdir(config)
+    path = flags.FLAGS.workdir or default_workdir(config)
     distributed.join(config.train.num_seeds)
     training.run(config, path, flags.FLAGS.wave_size, flags.FLAGS.resume, cut_muddy)
     if config.model.is_separable and parallel.is_first():
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

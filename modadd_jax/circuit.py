@@ -9,25 +9,46 @@ Letters in shapes: p modulus, m neurons. Source: docs/theory.md section 1.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax import model
+from modadd_jax import float64, model
 from modadd_jax.config import ModelConfig
 from modadd_jax.model import Params
 
+Tree = TypeVar("Tree")
 
-class Circuit(NamedTuple):
-    """A separated model. Arrays share one floating dtype; leading batch axes under vmap."""
 
+class _Tables(NamedTuple):
     u: jax.Array  # [p, m] contribution of a to the pre-activations
     v: jax.Array  # [p, m] contribution of b; equal to u bit for bit where config.is_symmetric
     w_logit: jax.Array  # [m, p] neuron-logit map W_out W_U
     s_a: jax.Array  # [p, p] logits of the skip path and biases that depend on a (row) alone
     s_b: jax.Array  # [p, p] the same for b; what depends on neither is split evenly
+
+
+class Circuit(_Tables):
+    """A separated model: u, v [p, m], w_logit [m, p], s_a, s_b [p, p]; zeros for an s that is not given.
+
+    Arrays share one floating dtype; leading batch axes under vmap. `reading.check_circuit` checks one.
+
+    >>> import numpy as np
+    >>> Circuit(np.zeros((5, 8)), np.zeros((5, 8)), np.zeros((8, 5))).s_b.shape
+    (5, 5)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, u, v, w_logit, s_a=..., s_b=...):
+        # Not None: JAX builds circuits of axes and specs, in which None has a meaning of its own.
+        if s_a is ... or s_b is ...:
+            like = np.asarray(u) if isinstance(u, list) else u
+            zeros = np.zeros((*like.shape[:-1], like.shape[-2]), like.dtype)
+            s_a, s_b = (zeros if x is ... else x for x in (s_a, s_b))
+        return super().__new__(cls, u, v, w_logit, s_a, s_b)
 
 
 def check_separable(config: ModelConfig) -> None:
@@ -90,10 +111,10 @@ def fold(params: Params, config: ModelConfig) -> Circuit:
         b_v = jnp.einsum("he,hed->d", params["b_V"], params["W_O"])
         constant = constant + kappa * config.n_ctx * b_v + params["b_O"]
 
-    return _tables(params, a_part, b_part, constant)
+    return _tables_of(params, a_part, b_part, constant)
 
 
-def _tables(params: Params, a_part: jax.Array, b_part: jax.Array, constant: jax.Array) -> Circuit:
+def _tables_of(params: Params, a_part: jax.Array, b_part: jax.Array, constant: jax.Array) -> Circuit:
     """Circuit of a residual a_part[a] + b_part[b] + constant, [p, D], [p, D], [D]."""
     pre_constant = constant @ params["W_in"] + params.get("b_in", 0.0)
     logit_constant = (constant + params.get("b_out", 0.0)) @ params["W_U"] + params.get("b_U", 0.0)
@@ -134,7 +155,7 @@ def nearest(params: Params, config: ModelConfig) -> Nearest:
         return logits, inside.residual, inside.pre
 
     logits, residual, pre = jax.lax.map(row, classes)
-    circuit = _tables(params, residual.mean(axis=1), residual.mean(axis=0), -residual.mean(axis=(0, 1)))
+    circuit = _tables_of(params, residual.mean(axis=1), residual.mean(axis=0), -residual.mean(axis=(0, 1)))
     left_out = ((pre - circuit.u[:, None, :] - circuit.v[None, :, :]) ** 2).sum()
     variance = ((pre - pre.mean(axis=(0, 1))[None, None, :]) ** 2).sum()
     return Nearest(circuit, logits, 1 - left_out / jnp.where(variance > 0, variance, 1.0))
@@ -159,8 +180,7 @@ def all_logits(circuit: Circuit) -> jax.Array:
     return jax.lax.map(lambda xs: row(*xs), (u, s_a))
 
 
-def as_float64(circuit: Circuit) -> Circuit:
-    """The same circuit in float64; raises ValueError where JAX has x64 switched off."""
-    if not jax.config.jax_enable_x64:
-        raise ValueError("float64 needs jax.config.update('jax_enable_x64', True)")
+def as_float64(circuit: Tree) -> Tree:
+    """The same circuit, or any tree of arrays, in float64; raises ValueError outside `float64.enabled`."""
+    float64.require()
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), circuit)

@@ -7,6 +7,7 @@ function. Every field of its two parts is a flag of `experiments.train`; `config
 
 import dataclasses
 import types
+import typing
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,7 +48,7 @@ def _is_fraction(text: str) -> bool:
 def _require_types(config: Any) -> None:
     """Fields hold what their annotation says (an int is a float, a bool is no int)."""
     for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), field.type
+        value, kind = getattr(config, field.name), typing.cast(type, field.type)
         ok = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
         ok = ok or (kind is float and type(value) is int)
         _require(ok, f"{field.name} must be {kind.__name__}, got {value!r}")
@@ -162,7 +163,7 @@ class TrainConfig:
     cut_keep: int = 3  # keys that a cut leaves at least
     loss: str = "log1p"  # log1p (accurate at any size) | standard (log-softmax)
     dtype: str = "float32"  # float32 | float64: of weights, gradients, optimiser and checkpoints
-    forward: str = "auto"  # auto (folded where the model separates) | plain | folded
+    forward: str = "auto"  # auto (folded where the model separates, else tables) | plain | folded
     precision: str = "highest"  # of float32 matrix products; "default" lets a GPU use TF32
     eval_every: int = 250  # steps between evaluations on all p^2 pairs
     checkpoint_every: int = 2_500  # steps between checkpoints
@@ -280,18 +281,29 @@ class Config:
 
     @property
     def folded(self) -> bool:
-        """Whether training works on the tables u, v (True) or on token sequences."""
+        """Whether training works on the tables u, v of a circuit."""
         return self.model.is_separable and self.train.forward != "plain"
+
+    @property
+    def tabled(self) -> bool:
+        """Whether training works on tables of the tokens (training/attention.py).
+
+        Neither this nor `folded`: on token sequences.
+        """
+        return not self.model.is_separable and self.train.forward != "plain"
 
     def to_dict(self) -> dict[str, Any]:
         model = {"model": dataclasses.asdict(self.model)}
-        return model | ({"imported": True} if self.imported else {"train": dataclasses.asdict(self.train)})
+        if self.imported:
+            return model | {"imported": True}
+        train = dataclasses.asdict(self.train)
+        return model | {"train": train | {"seed_list": list(train["seed_list"])}}  # as JSON gives it back
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Config":
         """Inverse of `to_dict`. Raises ValueError for unknown or missing fields."""
         imported = record.get("imported", False)
-        parts = {}
+        parts: dict[str, Any] = {}
         for part, kind in (("model", ModelConfig), ("train", TrainConfig))[: 1 if imported else 2]:
             known = {field.name for field in dataclasses.fields(kind)}
             _require(part in record, f"config has no {part!r} part")
@@ -337,16 +349,25 @@ class Config:
         return {name: (own, others[name]) for name, own in flat(self).items() if own != others[name]}
 
 
-# The configuration of the paper's authors, as their public training code has it
-# (JasonGross/guarantees-based-mechanistic-interpretability, gbmi/exp_modular_arithmetic, the pizza
-# configuration): Gross et al. train in float64, which is `dtype` here.
-_PAPER = Config().replace(
+# Run times are of one seed on two CPU cores;
+# several seeds take about that time each.
+#
+# mainline   python -m experiments.train; about a minute.
+#   Source: Gross et al., public training code (JasonGross/guarantees-based-mechanistic-interpretability,
+#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures are of these models is
+#   inferred: at its width the mean gap of the paper's Figure 3 comes out. They train in float64
+#   (--dtype float64), which takes about twice as long.
+#   Expected: every pair right on all of seeds 0 to 5, smallest phase R^2 of any key 0.9991, 4 of 6 clean.
+_MAINLINE = Config().replace(
     p=59, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=False,
     biases="mlp", init="gbmi", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3, weight_decay=1.0,
     beta1=0.9, beta2=0.98, warmup_steps=10, loss="log1p", eval_every=250, checkpoint_every=2_500,
 )  # fmt: skip
 
-# p = 113 with `=`, symmetric in a and b, orthogonal initialisation: most of its seeds end in clean circuits.
+# p113   python -m experiments.train --preset p113; about three minutes.
+#   Source: the p = 113 of Nanda et al. and Gross et al. with `=`, symmetric in a and b, and the orthogonal
+#   initialisation of this project (docs/theory.md section 4.8).
+#   Expected: every pair right, and most seeds end in clean circuits (BUILD_NOTES.md).
 _P113 = Config().replace(
     p=113, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=True,
     biases="off", init="orthogonal", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3,
@@ -354,21 +375,33 @@ _P113 = Config().replace(
     checkpoint_every=2_500,
 )  # fmt: skip
 
+# gbmi   python -m experiments.train --preset gbmi; about four minutes.
+#   Source: Gross et al., the p = 113 setting (paper, appendix on experimental details).
+#   Expected: every pair right; more muddy circuits than p113 has.
+_GBMI = _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000)
+
+# zhong   python -m experiments.train --preset zhong; about two minutes.
+#   Source: Zhong et al.'s pizza: no `=`, constant 1 for each key, trained MLP biases.
+#   Expected: every pair right; a pizza by Zhong et al.'s two metrics (experiments.algorithm).
+_ZHONG = _P113.replace(
+    p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0, num_steps=20_000
+)
+
+# quick   python -m experiments.train --preset quick; about half a minute.
+#   Source: p113 at the modulus of mainline, to try things out.
+#   Expected: every pair right by step 1,000; seed 0 is clean (BUILD_NOTES.md).
+_QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
+
+# clean   python -m experiments.train --preset clean
+#   Source: mainline; wherever a seed is not clean and has more than three keys, one key is cut and training
+#   goes on (docs/theory.md section 3.7).
+#   Expected: results/clean.
+_CLEAN = _MAINLINE.replace(cut_steps="2500+4000+5500+7000")
+
 # Read-only: a preset is a starting point, `Config.replace` makes another.
 PRESETS = types.MappingProxyType(
-    {
-        "mainline": _PAPER,
-        "p113": _P113,
-        # The mainline, and a cut wherever a seed is not clean and has more than three keys.
-        "clean": _PAPER.replace(cut_steps="2500+4000+5500+7000"),
-        "gbmi": _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000),
-        "zhong": _P113.replace(
-            p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0,
-            num_steps=20_000,
-        ),
-        "quick": _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000),
-    }
-)  # fmt: skip
+    {"mainline": _MAINLINE, "p113": _P113, "gbmi": _GBMI, "zhong": _ZHONG, "quick": _QUICK, "clean": _CLEAN}
+)
 
 
 def preset(name: str) -> Config:

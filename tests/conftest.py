@@ -18,12 +18,15 @@ import jax
 import matplotlib
 import pytest
 
+from modadd_jax.jax_internals import FAST_TO_COMPILE, HALF_WRITTEN_CACHE
+
 jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
 
-# The longest files: started last, one of them would keep one worker busy while the others wait.
-LONG = (
+# The files that take longest, the longest first. `make check` leaves them out (marker slow); `make test`
+# starts them first, because started last one of them would keep one worker busy while the other waits.
+SLOW = (
     "test_commands/test_reproduce.py",
     "test_training/test_step.py",
     "test_commands/test_pipeline.py",
@@ -40,20 +43,19 @@ LONG = (
 
 
 def pytest_collection_modifyitems(config, items):
-    """Files that take long come first, the longest before all; the order is otherwise that of collection.
+    """Marks the files of SLOW and puts them first; the order is otherwise that of collection.
 
     Tests marked as_users_run are left to the process that test_as_users_run.py starts for them.
     """
-    order = {name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(LONG)))
+    order = {name: place for place, name in enumerate(SLOW)}
+    for item in items:
+        if "/".join(item.path.parts[-2:]) in order:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: order.get("/".join(item.path.parts[-2:]), len(SLOW)))
     if os.environ["XLA_FLAGS"]:
         left = [item for item in items if item.get_closest_marker("as_users_run")]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
-
-
-# Machine code that is compiled six times as fast and runs slower, which at the sizes of tests does not show.
-FAST_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 
 def pytest_configure(config):
@@ -64,6 +66,7 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "as_users_run: compares bits of programs that are compiled as a user's are"
     )
+    config.addinivalue_line("filterwarnings", f"ignore:{HALF_WRITTEN_CACHE}:UserWarning")
     if "XLA_FLAGS" not in os.environ:
         trial = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
         env = os.environ | {"XLA_FLAGS": FAST_TO_COMPILE, "JAX_PLATFORMS": "cpu"}

@@ -67,6 +67,7 @@ def test_bad_model(changes, message):
         ({"beta2": NAN}, r"beta2 must be in \[0, 1\), got nan"),
         ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
         ({"loss": "hinge"}, "loss must be one of log1p, standard, got 'hinge'"),
+        ({"dtype": "bfloat16"}, "dtype must be one of float32, float64, got 'bfloat16'"),
         ({"forward": "fast"}, "forward must be one of auto, plain, folded, got 'fast'"),
         (
             {"precision": "tf32"},
@@ -246,16 +247,73 @@ def test_counts():
 
 
 def test_presets():
-    assert preset("mainline") == Config()
+    assert set(PRESETS) == {"mainline", "p113", "gbmi", "zhong", "quick"}
+    # The authors' configuration, field by field.
+    assert preset("mainline").differing_fields(preset("p113")) == {
+        "model.p": (59, 113),
+        "model.eq_token": (False, True),
+        "model.biases": ("mlp", "off"),
+        "model.init": ("gbmi", "orthogonal"),
+    }
     mainline = preset("mainline")
-    assert (mainline.model.p, mainline.train.train_fraction, mainline.train.num_steps) == (113, 0.8, 10_000)
+    assert mainline.model.kappa == 0.5
+    rates = ("train_fraction", "num_steps", "learning_rate", "weight_decay", "beta1", "beta2", "warmup_steps")
+    assert [getattr(mainline.train, name) for name in rates] == [0.8, 10_000, 1e-3, 1.0, 0.9, 0.98, 10]
     zhong = preset("zhong").model
     assert (zhong.p, zhong.eq_token, zhong.kappa, zhong.biases) == (59, False, 1.0, "mlp")
     gbmi = preset("gbmi")
     assert gbmi.model.init == "gbmi"
-    assert gbmi.replace(init="orthogonal", train_fraction=0.8, num_steps=10_000) == mainline
-    assert preset("quick").model.p == 59
-    with pytest.raises(ValueError, match="unknown preset 'slow': choose one of mainline, gbmi, zhong, quick"):
+    assert gbmi.replace(init="orthogonal", train_fraction=0.8, num_steps=10_000) == preset("p113")
+    assert (preset("quick").model.p, preset("quick").model.eq_token) == (59, True)
+    with pytest.raises(ValueError, match="unknown preset 'slow': choose one of mainline, p113, gbmi, zhong"):
         preset("slow")
     with pytest.raises(TypeError):
         PRESETS["slow"] = Config()
+
+
+def test_a_list_of_seeds():
+    config = Config().replace(seeds=[50, 0, 104])
+    assert config.train.seeds == (50, 0, 104)
+    assert config.train.num_seeds == 3
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert hash(config) != hash(Config())
+
+
+def test_seeds_in_a_row_are_the_range_however_they_are_named():
+    assert Config().replace(seeds=[7, 8, 9]) == Config().replace(seed=7, num_seeds=3)
+
+
+def test_a_seed_or_their_number_ends_a_list():
+    config = Config().replace(seeds=[50, 0])
+    assert config.replace(seed=3).train.seeds == (3, 4)
+    assert config.replace(num_seeds=1).train.seeds == (50,)
+    assert config.replace(p=59).train.seeds == (50, 0)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "seeds must name at least one seed, got none"),
+        ([3, 0, 3], "seeds must differ, got 3 more than once"),
+        ([0, -4], r"seeds must be in \[0, 2\^31\), got -4"),
+        ([2**31], r"seeds must be in \[0, 2\^31\), got 2147483648"),
+        ([0, 1.5], "seeds must be whole numbers, got 1.5"),
+        ([0, True], "seeds must be whole numbers, got True"),
+    ],
+)
+def test_bad_seeds(seeds, message):
+    with pytest.raises(ValueError, match=message):
+        Config().replace(seeds=seeds)
+
+
+def test_a_list_that_its_other_fields_deny():
+    with pytest.raises(ValueError, match="a list of 2 seeds from 5 needs seed and num_seeds to say so"):
+        TrainConfig(seed_list=(5, 3))
+
+
+def test_a_config_from_before_lists_of_seeds_and_float64_opens():
+    record = Config().replace(seed=4, num_seeds=2).to_dict()
+    del record["train"]["seed_list"], record["train"]["dtype"]
+    restored = Config.from_dict(record)
+    assert restored.train.seeds == (4, 5)
+    assert restored.train.dtype == "float32"

@@ -81,3 +81,21 @@ def test_targets():
     table = np.asarray(data.all_targets(7))
     assert table[5, 4] == 2
     np.testing.assert_array_equal(table, table.T)
+
+
+@pytest.mark.parametrize("eq_token", [True, False])
+def test_the_grid_lists_every_training_pair_with_its_multiplicity(eq_token):
+    config = small(eq_token=eq_token, train_fraction=0.6)
+    mask = np.asarray(data.train_mask(jax.random.key(3), config)).astype(int)
+    weight = np.asarray(data.train_grid(jnp.asarray(mask, bool), config).weight)
+    found = np.zeros((13, 13))
+    for d, a in np.ndindex(*weight.shape):
+        found[a, (a + d) % 13] += weight[d, a]
+    if eq_token:  # (a, b) stands for (b, a): each counted where the grid has it
+        assert weight.shape == (7, 13)
+        either = np.minimum(found, found.T)
+        np.testing.assert_array_equal(either[~np.eye(13, dtype=bool)], 0)
+        both = found + found.T - np.diag(np.diag(found))
+        np.testing.assert_array_equal(both, mask + mask.T - np.diag(np.diag(mask)))
+    else:
+        np.testing.assert_array_equal(found, mask)

@@ -134,46 +134,24 @@ def logit_table(k: jax.Array, contribution: jax.Array) -> jax.Array:
     )
 
 
-def aligned(logits: jax.Array) -> jax.Array:
-    """Logits [p (a), p (b), p (c)] in the order [p (d), p (y), p (e)], class-centred.
-
-    d = a-b, y = a+b, e = c-y, all mod p; as p is odd, a = (y+d)/2 and b = (y-d)/2 exist mod p.
-    The right answer is e = 0.
-    """
-    p = logits.shape[0]
-    half = (p + 1) // 2  # 1/2 mod p
-    d, y = jnp.arange(p)[:, None], jnp.arange(p)[None, :]
-    rows = logits[(y + d) * half % p, (y - d) * half % p]  # [p (d), p (y), p (c)]
-    c = (y[0][:, None] + jnp.arange(p)[None, :]) % p  # [p (y), p (e)]
-    ordered = jnp.take_along_axis(rows, c[None, :, :], axis=2)
-    return ordered - ordered.mean(axis=2, keepdims=True)
-
-
-def closed_form_logits(table: jax.Array) -> jax.Array:
-    """Class-centred logits [p (a), p (b), p (c)] of a table [p (d), p (e)]."""
-    p = table.shape[0]
-    a, b, c = jnp.meshgrid(*3 * [jnp.arange(p)], indexing="ij")
-    return table[(a - b) % p, (c - a - b) % p]
-
-
-def measured_profile(aligned_logits: jax.Array, k: jax.Array) -> jax.Array:
-    """What the logits have in the place of Z_k G_k(d): their projection on e^{i w e}, [p] complex.
+def measured_profile(logits: jax.Array, k: jax.Array) -> jax.Array:
+    """What the logits have instead of Z_k G_k(d): their projection on e^{i w e}, [p] complex.
 
     The mean over y = a+b of (2/p) sum_e logits e^{-i w e}.
 
     Args:
-      aligned_logits: [p (d), p (y), p (e)] of `aligned`.
+      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
       k: frequency.
     """
-    return fourier.coefficients(aligned_logits.mean(axis=1).T)[k]
+    return fourier.coefficients(logits.mean(axis=1).T)[k]
 
 
-def explained(aligned_logits: jax.Array, table: jax.Array) -> jax.Array:
+def explained(logits: jax.Array, table: jax.Array) -> jax.Array:
     """Share () of the class-centred logit variance that the table [p (d), p (e)] explains.
 
     At most 1, negative where the table is worse than nothing, 0 where there is no variance.
     """
-    variance = (aligned_logits**2).sum()
-    residual = ((aligned_logits - table[:, None, :]) ** 2).sum()
+    variance = (logits**2).sum()
+    residual = ((logits - table[:, None, :]) ** 2).sum()
     has_variance = variance > 0
     return jnp.where(has_variance, 1 - residual / jnp.where(has_variance, variance, 1.0), 0.0)

@@ -5,7 +5,7 @@ X(k) = (2/p) sum_a x(a) exp(-i w_k a) with w_k = 2 pi k / p, so that
     x(a) = X(0)/2 + sum_{k=1}^{(p-1)/2} |X(k)| cos(w_k a + arg X(k)).
 
 Letters in shapes: p odd modulus, K = (p+1)/2, ... any further axes.
-Source: docs/theory.md section 1.
+Source: docs/theory.md sections 1 and 2.1.
 """
 
 import jax
@@ -49,3 +49,15 @@ def variance_share(powers: jax.Array) -> jax.Array:
     """
     total = powers.sum(axis=0, keepdims=True)
     return powers / jnp.where(total > 0, total, 1.0)
+
+
+def amplitudes(x: jax.Array) -> jax.Array:
+    """Root mean square over the columns of the amplitude |X(k)| of each frequency.
+
+    Args:
+      x: [p, n] a function of a number mod p in each of n columns: W_E without the `=` token, u, or
+        w_logit transposed.
+    Returns:
+      [K], row k for k in 0..(p-1)/2, in the units of x; row 0 is 0.
+    """
+    return jnp.sqrt(power(coefficients(x)).mean(axis=1))

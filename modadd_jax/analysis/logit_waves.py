@@ -1,8 +1,9 @@
-"""Where the variance of the logits lies: what a circuit computes beside cos(w(a + b - c)).
+"""Where the variance of the logits lies: what a circuit computes next to cos(w(a + b - c)).
 
 The logits, centred over classes, are a sum of waves e^{2 pi i (f a + g b + h c)/p}. Each wave belongs to
 one of a few kinds, which tell one way of being muddy from another (docs/theory.md, section 3.6).
-Letters in shapes: p odd modulus, F key frequencies.
+In d = a-b, y = a+b and e = c-y the wave is e^{2 pi i (d (f-g)/2 + y ((f+g)/2 + h) + e h)/p}, halves mod p.
+Letters in shapes: p odd modulus.
 """
 
 from typing import NamedTuple
@@ -11,40 +12,37 @@ import jax
 import jax.numpy as jnp
 
 
-class Terms(NamedTuple):
+class WaveShares(NamedTuple):
     """Shares of the variance of the class-centred logits; they sum to 1."""
 
     direct: jax.Array  # () cos(w(a + b - c)), w of a key frequency
-    profile: jax.Array  # () the same modulated by a - b: what the secondary frequency levels
+    profile: jax.Array  # () the same modulated by a - b: what the secondary frequency removes
     mirrored: jax.Array  # () cos(w(a + b + c)): the two axes of a frequency have unequal amplitudes
     bias: jax.Array  # () a function of c alone: a preference for some answers
     swapped: jax.Array  # () cos(w(a + b) +- w'c), w and w' of two key frequencies
     rest: jax.Array  # ()
 
 
-def term_shares(logits: jax.Array, is_key: jax.Array) -> Terms:
+def wave_shares(logits: jax.Array, is_key: jax.Array) -> WaveShares:
     """The kinds of waves in the logits. Pure and unbatched.
 
     Args:
-      logits: [p (a), p (b), p (c)].
+      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
       is_key: bool [(p-1)/2], whether frequency k = 1, 2, ... is a key frequency.
     """
     p = logits.shape[0]
-    power = jnp.abs(jnp.fft.fftn(logits - logits.mean(-1, keepdims=True))) ** 2  # [p (f), p (g), p (h)]
+    power = jnp.abs(jnp.fft.fftn(logits)) ** 2
     total = power.sum()
-    f, g, h = jnp.meshgrid(*3 * [jnp.arange(p)], indexing="ij")
-    key = jnp.concatenate([jnp.zeros(1, bool), is_key, is_key[::-1]])  # [p]: k and p - k alike
-    # A wave moves with a + b at (f + g)/2 and with a - b at (f - g)/2, halves taken mod p.
-    along, across = (f + g) * ((p + 1) // 2) % p, (f - g) % p
-    direct = key[h] & ((along + h) % p == 0)
-    mirrored = key[h] & (along == h)
-    level = across == 0
+    across, sloped, h = jnp.meshgrid(*3 * [jnp.arange(p)], indexing="ij")  # of d, y, e
+    along = (sloped - h) % p  # (f + g)/2, the frequency in a + b at fixed c
+    key = jnp.concatenate([jnp.zeros(1, bool), is_key, is_key[::-1]])  # [p]: k and p - k are one frequency
+    direct, mirrored, level = key[h] & (sloped == 0), key[h] & (along == h), across == 0
     kinds = {
         "direct": direct & level,
         "profile": direct & ~level,
         "mirrored": mirrored & level,
-        "bias": (f == 0) & (g == 0),
+        "bias": level & (along == 0),
         "swapped": key[h] & key[along] & ~direct & ~mirrored & level,
     }
     shares = {name: jnp.where(kind, power, 0).sum() / total for name, kind in kinds.items()}
-    return Terms(**shares, rest=1 - sum(shares.values()))
+    return WaveShares(**shares, rest=1 - sum(shares.values()))

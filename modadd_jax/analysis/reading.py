@@ -1,11 +1,12 @@
-"""The whole reading of one circuit, for tables and figures.
+"""The whole reading of one circuit, for tables and figures, and its numbers, for JSON.
 
-`read` runs eagerly: it finds the key frequencies, then reads each with one compiled program.
-`read_frequency` is pure and unbatched, for vmap over frequencies or circuits.
+`read_padded` is pure, with static shapes: room for F key frequencies, rows beyond those that a circuit has
+are masked. `read` runs it eagerly and keeps the key frequencies alone.
 Letters in shapes: p odd modulus, m neurons, F key frequencies. Source: docs/theory.md sections 2, 3.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 
 from modadd_jax.analysis import closed_form, phases, quadrature
 from modadd_jax.analysis.closed_form import FORMS, Waveform
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import KeyFrequencies, Neurons, key_frequencies, read_neurons
 from modadd_jax.analysis.phases import Gaps, PhaseRelation
 from modadd_jax.analysis.quadrature import Rule, Tiling
@@ -27,7 +29,7 @@ class QuadratureError(NamedTuple):
     relu: jax.Array  # ()
     abs: jax.Array  # () of the part |x|/2
     id: jax.Array  # () of the part x/2
-    relu_with_psi: jax.Array  # () ReLU, with the output phases psi in the place of 2 phi
+    relu_with_psi: jax.Array  # () ReLU, with the output phases psi instead of 2 phi
 
 
 class SecondarySummary(NamedTuple):
@@ -51,19 +53,61 @@ class Frequency(NamedTuple):
     waveform: Waveform
     error: QuadratureError
     profiles: dict[str, jax.Array]  # form -> [p (d)] complex, Z_k G_k(d) in units of logits
-    measured: jax.Array  # [p (d)] complex, what the logits have in the place of Z_k G_k(d)
+    measured: jax.Array  # [p (d)] complex, what the logits have instead of Z_k G_k(d)
+
+
+class FrequencyNumbers(NamedTuple):
+    """One key frequency, under the names of analysis.json. NaN where a quantity is undefined."""
+
+    k: jax.Array  # () int
+    n_neurons: jax.Array  # () int
+    weight_share: jax.Array  # () in [0, 1]
+    phase_r2: jax.Array  # ()
+    phase_r2_plain: jax.Array  # ()
+    phase_circular_std: jax.Array  # () rad
+    phase_resultant: jax.Array  # () in [0, 1]
+    gap_mean: jax.Array  # () rad
+    gap_std: jax.Array  # () rad
+    gamma_mean: jax.Array  # ()
+    gamma_std: jax.Array  # ()
+    secondary_is_2k: jax.Array  # () share of neurons
+    secondary_phase: jax.Array  # () rad in [0, 2 pi)
+    t0: jax.Array  # ()
+    delta: jax.Array  # () rad
+    quadrature_error: QuadratureError  # relative to 2/3
+
+
+class Answers(NamedTuple):
+    """How well logits answer; a tie counts as wrong."""
+
+    accuracy: jax.Array  # () over all p^2 inputs, in [0, 1]
+    cross_entropy: jax.Array  # () nats, mean over all inputs
+    min_margin: jax.Array  # () logits
+
+
+class Numbers(NamedTuple):
+    """The numbers of a circuit, under the names of analysis.json. NaN where a quantity is undefined."""
+
+    accuracy: jax.Array  # (), this and the next two as in `Answers`
+    cross_entropy: jax.Array  # ()
+    min_margin: jax.Array  # ()
+    variance_explained: dict[str, jax.Array]  # () each: quantiles over the neurons alive
+    frequencies: FrequencyNumbers  # [F] each field, heaviest first; those of no key frequency 0
+    closed_form: dict[str, jax.Array]  # () each: r2 of each form, and accuracy_full, the accuracy of the
+    # formula by itself, standing alone as a model
 
 
 class Reading(NamedTuple):
     """A circuit and what was read about it. float64."""
 
     circuit: Circuit
-    logits: jax.Array  # [p (d), p (y), p (e)] class-centred, in the order of closed_form.aligned
+    logits: jax.Array  # [p (d), p (y), p (e)] class-centred, of `to_difference_coordinates`
     neurons: Neurons
-    keys: KeyFrequencies  # of the F key frequencies alone, heaviest first
-    frequencies: tuple[Frequency, ...]  # one for each key frequency, in the order of `keys`
+    keys: KeyFrequencies  # of the F key frequencies alone, heaviest first; of `read_padded` also masked rows
+    frequencies: tuple[Frequency, ...]  # in the order of `keys`; of `read_padded` one with [F] in each field
     tables: dict[str, jax.Array]  # form -> [p (d), p (e)] closed form of the logits
     explained: dict[str, jax.Array]  # form -> () share of the logit variance explained
+    numbers: Numbers  # with rows for at least F key frequencies
 
 
 def check_circuit(circuit: Circuit) -> None:
@@ -87,7 +131,7 @@ def read_frequency(circuit: Circuit, logits: jax.Array, neurons: Neurons, k: jax
 
     Args:
       circuit, neurons: of one model.
-      logits: [p (d), p (y), p (e)] of `closed_form.aligned`.
+      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
       k: frequency in 1..(p-1)/2.
     """
     p = circuit.u.shape[0]
@@ -121,12 +165,106 @@ def read_frequency(circuit: Circuit, logits: jax.Array, neurons: Neurons, k: jax
     )
 
 
+def over_keys(function: Callable, is_key: jax.Array, *rows: Any) -> Any:
+    """`function` of each row [F, ...] of a key frequency, and 0 for the masked ones. Pure.
+
+    Rows are read one after the other, and, unless circuits are vmapped, those masked not at all: what they
+    cost is little even where there is room for many.
+    """
+
+    def one(row):
+        return function(*row)
+
+    def nothing(row):
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, row))
+
+    return jax.lax.map(lambda x: jax.lax.cond(x[0], one, nothing, x[1]), (is_key, rows))
+
+
+def _frequency_numbers(frequencies: Frequency, keys: KeyFrequencies) -> FrequencyNumbers:
+    relation, second = frequencies.relation, frequencies.secondary
+
+    def of_several(x):  # a line through one point has no R^2, and one point no spread of gaps
+        return jnp.where(keys.n_neurons > 1, x, jnp.nan)
+
+    return FrequencyNumbers(
+        k=frequencies.k,
+        n_neurons=keys.n_neurons,
+        weight_share=keys.weight_share,
+        phase_r2=of_several(relation.r2),
+        phase_r2_plain=of_several(relation.r2_plain),
+        phase_circular_std=relation.circular_std,
+        phase_resultant=relation.resultant,
+        gap_mean=frequencies.gaps.mean,
+        gap_std=of_several(frequencies.gaps.std),
+        gamma_mean=second.gamma_mean,
+        gamma_std=second.gamma_std,
+        secondary_is_2k=second.is_2k,
+        secondary_phase=second.phase,
+        t0=frequencies.waveform.t[..., 0].real,
+        delta=frequencies.waveform.delta,
+        quadrature_error=frequencies.error,
+    )
+
+
+def _variance_explained(neurons: Neurons) -> dict[str, jax.Array]:
+    def quantile(x, q):
+        return jnp.nanquantile(jnp.where(neurons.alive, x, jnp.nan), q)
+
+    shares = {"pre": neurons.pre_share, "w_logit": neurons.w_share}
+    levels = {"median": 0.5, "p10": 0.1}
+    return {f"{x}_{q}": quantile(shares[x], level) for x in shares for q, level in levels.items()}
+
+
+def answers(logits: jax.Array) -> Answers:
+    """Accuracy, mean cross-entropy and smallest margin over all pairs. Pure.
+
+    Args:
+      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
+    """
+    right = jnp.zeros(logits.shape[:2], jnp.int32)  # e = 0
+    margins = margin(logits, right)  # [p, p]
+    loss = log1p_cross_entropy(logits, right).mean()
+    return Answers((margins > 0).mean(dtype=logits.dtype), loss, margins.min())
+
+
+def read_padded(circuit: Circuit, max_keys: int, min_share: float = 0.01) -> Reading:
+    """Reads one circuit (float64). Pure, with static shapes.
+
+    A masked row has k = 0, a frequency that no neuron has and whose wave is constant over the classes, so
+    that it adds nothing to any table.
+
+    Args:
+      circuit: unbatched.
+      max_keys: F, static, at least the number of key frequencies (`count_keys`); of more, the lightest
+        would be missing from the closed forms.
+      min_share: see `key_frequencies`; static.
+    """
+    p = circuit.u.shape[0]
+    neurons, logits = read_neurons(circuit), to_difference_coordinates(all_logits(circuit))
+    keys = key_frequencies(neurons, p, min_share, max_keys)
+    keys = keys._replace(k=jnp.where(keys.is_key, keys.k, 0))
+
+    def read_one(k):
+        return read_frequency(circuit, logits, neurons, k)
+
+    frequencies = over_keys(read_one, keys.is_key, keys.k)
+    parts = {form: jax.vmap(closed_form.logit_table)(keys.k, z) for form, z in frequencies.profiles.items()}
+    tables = {form: part.sum(axis=0) for form, part in parts.items()}
+    explained = {form: closed_form.explained(logits, table) for form, table in tables.items()}
+    form_margins = margin(tables["full"], jnp.zeros(p, jnp.int32))
+    numbers = Numbers(
+        **answers(logits)._asdict(),
+        variance_explained=_variance_explained(neurons),
+        frequencies=_frequency_numbers(frequencies, keys),
+        closed_form={f"r2_{form}": share for form, share in explained.items()}
+        | {"accuracy_full": (form_margins > 0).mean(dtype=logits.dtype)},
+    )
+    return Reading(circuit, logits, neurons, keys, frequencies, tables, explained, numbers)
+
+
 # Compiled once for each shape, however many frequencies and circuits are read.
-_read_neurons = jax.jit(read_neurons)
-_aligned_logits = jax.jit(lambda circuit: closed_form.aligned(all_logits(circuit)))
-_read_frequency = jax.jit(read_frequency)
-_logit_table = jax.jit(closed_form.logit_table)
-_explained = jax.jit(closed_form.explained)
+_read_padded = jax.jit(read_padded, static_argnums=(1, 2))
 
 
 def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
@@ -140,15 +278,11 @@ def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
     """
     check_circuit(circuit)
     circuit = as_float64(circuit)
-    p = circuit.u.shape[0]
-    neurons, logits = _read_neurons(circuit), _aligned_logits(circuit)
-    keys = key_frequencies(neurons, p, min_share)
-    keys = jax.tree.map(lambda x: x[: int(keys.is_key.sum())], keys)
-    frequencies = tuple(_read_frequency(circuit, logits, neurons, k) for k in keys.k)
-    nothing = jnp.zeros((p, p))
-    tables = {f: sum((_logit_table(q.k, q.profiles[f]) for q in frequencies), nothing) for f in FORMS}
-    shares = {form: _explained(logits, table) for form, table in tables.items()}
-    return Reading(circuit, logits, neurons, keys, frequencies, tables, shares)
+    found = _read_padded(circuit, (circuit.u.shape[0] - 1) // 2, min_share)
+    n_keys = int(found.keys.is_key.sum())
+    rows = jax.tree.map(np.asarray, found.frequencies)
+    frequencies = tuple(jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), rows) for i in range(n_keys))
+    return found._replace(keys=jax.tree.map(lambda x: x[:n_keys], found.keys), frequencies=frequencies)
 
 
 def frequency_of(reading: Reading, k: int) -> Frequency:
@@ -160,80 +294,32 @@ def frequency_of(reading: Reading, k: int) -> Frequency:
     raise ValueError(f"k={k} is no key frequency of this circuit: those are {keys}")
 
 
-def _number(x: Any, defined: bool = True) -> float | None:
-    """A float for JSON, None where the quantity is undefined."""
-    return float(x) if defined and math.isfinite(x) else None
+def plain(x: Any) -> Any:
+    """Numbers for JSON of a tree of NamedTuples, dicts and arrays; None for what is not finite."""
+    if hasattr(x, "_asdict"):
+        x = x._asdict()
+    if isinstance(x, Mapping):
+        return {name: plain(value) for name, value in x.items()}
+    if np.ndim(x):
+        return [plain(value) for value in np.asarray(x)]
+    value = np.asarray(x).item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _fraction(x: jax.Array) -> float:
-    return float(np.mean(np.asarray(x)))  # in JAX the mean of bools is a float32
-
-
-def _quantile(x: jax.Array, mask: jax.Array, q: float) -> float | None:
-    values = np.asarray(x)[np.asarray(mask)]
-    return float(np.quantile(values, q)) if values.size else None
-
-
-def _summarize_frequency(frequency: Frequency, weight_share: jax.Array, n_neurons: int) -> dict[str, Any]:
-    relation, second = frequency.relation, frequency.secondary
-    several = n_neurons > 1  # a line through one point has no R^2, and one point no spread of gaps
-    return {
-        "k": int(frequency.k),
-        "n_neurons": n_neurons,
-        "weight_share": _number(weight_share),
-        "phase_r2": _number(relation.r2, several),
-        "phase_r2_plain": _number(relation.r2_plain, several),
-        "phase_circular_std": _number(relation.circular_std),
-        "phase_resultant": _number(relation.resultant),
-        "gap_mean": _number(frequency.gaps.mean),
-        "gap_std": _number(frequency.gaps.std, several),
-        "gamma_mean": _number(second.gamma_mean),
-        "gamma_std": _number(second.gamma_std),
-        "secondary_is_2k": _number(second.is_2k),
-        "secondary_phase": _number(second.phase),
-        "t0": _number(frequency.waveform.t[0].real),
-        "delta": _number(frequency.waveform.delta),
-        "quadrature_error": {name: _number(x) for name, x in frequency.error._asdict().items()},
-    }
-
-
-def answers(logits: jax.Array) -> dict[str, float | None]:
-    """Accuracy, mean cross-entropy and smallest margin over all pairs; a tie counts as wrong.
-
-    Args:
-      logits: [p (d), p (y), p (e)] of `closed_form.aligned`.
-    """
-    right = jnp.zeros(logits.shape[:2], jnp.int32)  # e = 0
-    margins = margin(logits, right)  # [p, p]
-    return {
-        "accuracy": _fraction(margins > 0),
-        "cross_entropy": _number(log1p_cross_entropy(logits, right).mean()),
-        "min_margin": _number(margins.min()),
-    }
+def record_of(numbers: Numbers, n_keys: int) -> dict[str, Any]:
+    """`plain` of the numbers, the first n_keys frequencies as a list."""
+    record, rows = numbers._asdict(), jax.tree.map(np.asarray, numbers.frequencies)
+    record["frequencies"] = ()
+    each = [plain(jax.tree.map(lambda x, i=i: x[i], rows)) for i in range(n_keys)]
+    return plain(record) | {"frequencies": each}
 
 
 def summarize(reading: Reading) -> dict[str, Any]:
     """The numbers of analysis.json about the circuit: Python floats, ints and None, never NaN.
 
-    Accuracy, loss and margin are those of `answers`. accuracy_full is that of the formula by itself,
-    standing alone as a model. A quantity is None where it is undefined: no neuron alive, or a single node.
+    A quantity is None where it is undefined: no neuron alive, or a single node. Of a reading of `read`.
     """
-    neurons = reading.neurons
-    right = jnp.zeros(reading.logits.shape[0], jnp.int32)  # e = 0
-    form_margins = margin(reading.tables["full"], right)  # [p]
-    parts = zip(reading.frequencies, reading.keys.weight_share, reading.keys.n_neurons, strict=True)
-    return {
-        **answers(reading.logits),
-        "variance_explained": {
-            "pre_median": _quantile(neurons.pre_share, neurons.alive, 0.5),
-            "pre_p10": _quantile(neurons.pre_share, neurons.alive, 0.1),
-            "w_logit_median": _quantile(neurons.w_share, neurons.alive, 0.5),
-            "w_logit_p10": _quantile(neurons.w_share, neurons.alive, 0.1),
-        },
-        "frequencies": [_summarize_frequency(f, share, int(count)) for f, share, count in parts],
-        "closed_form": {f"r2_{form}": _number(share) for form, share in reading.explained.items()}
-        | {"accuracy_full": _fraction(form_margins > 0)},
-    }
+    return record_of(reading.numbers, len(reading.frequencies))
 
 
 def analyze(circuit: Circuit) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """An independent checker of certificates: NumPy alone, and nothing of the code that wrote them.
 
 It proves the theorem of docs/certificate.md again, whose sections are named here, from the weights
-(`checker_weights`). Two things differ from the prover: S = h Gamma is summed over the neurons, which Lemma 1
+(`weights`). Two things differ from the prover: S = h Gamma is summed over the neurons, which Lemma 1
 says is the same, and the rest of the readout, W - Gamma f, is formed: an error in the events or in an
 algebraic shortcut would show. k, group and extra are hints, of the right form but else anything. f is used
 as it is, but must be the least squares that it says it is. All else is derived again and compared, and the
@@ -103,8 +103,8 @@ def _hints(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray, bool]:
 def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
     """Of event sums. It covers direct ones: these have at most N terms other than 0, as a neuron that is on
     has been switched on, and the terms are below 2 max |table| max |weights|."""
-    k, group, alike = _hints(t, record)
-    events = np.stack([_events(*pair, k, group) for pair in [(t.u, t.v), (t.v, t.u)][: 2 - alike]])
+    k, group, symmetric = _hints(t, record)
+    events = np.stack([_events(*pair, k, group) for pair in [(t.u, t.v), (t.v, t.u)][: 2 - symmetric]])
     agree(record, "constants.events", events.sum(axis=1))
     most, largest = int(events.max()), max(abs(t.u).max(), abs(t.v).max()) * abs(weights).max()
     error = 2 * gamma(most + len(t.u) + k.size + 16) * most * largest
@@ -115,13 +115,13 @@ def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
 def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
     """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
     p = len(t.u)
-    k, _, alike = _hints(t, record)
+    k, _, symmetric = _hints(t, record)
     E = np.exp(2j * np.pi / p * (k[:, None] * np.arange(p) % p))
     extra = np.array(record["hints"]["extra"], float).reshape(-1, p)
     known = _readout(t, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra]), record)
     error = _event_error(t, record, known[0])
     first, slack = _stage1(t, record, E, known, error)
-    lower, stage, slacks, counts = finer(t, known, error, first, required, alike)
+    lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric)
     agree(record, "constants.slack", [slack, *slacks])
     agree(record, "constants.left", counts)
     return lower, stage
@@ -172,6 +172,20 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     agree(record, f"{name}.smallest_proven_margin", smallest, within)
 
 
+def _counts(record: dict[str, Any], brute: int) -> None:
+    """The sums. Where a step has no count but a reason, all together have none."""
+    counts, total = record["operation_counts"], 0
+    for name, step in counts["steps"].items():
+        if step is None:
+            counts["uncounted"][name]  # a KeyError where there is no reason
+            total = None
+        elif total is not None:
+            total += sum(n for kind, n in step.items() if kind != "index")
+    agree(record, "operations", total)
+    agree(record, "brute_force_operations", brute)
+    agree(record, "operations_share", None if total is None else total / brute)
+
+
 def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[str, Any]) -> None:
     """Proves the claims of a certificate again. Raises ValueError that names the first thing that differs.
 
@@ -204,9 +218,6 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
         for name, slack in (("real", moved), ("float32", moved + program)):
             _statement(record, name, lower, slack)
         agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
-        steps, brute = record["operation_counts"]["steps"].values(), p**3 * model["d_mlp"]
-        agree(record, "operations", sum(n for step in steps for kind, n in step.items() if kind != "index"))
-        agree(record, "brute_force_operations", brute)
-        agree(record, "operations_share", record["operations"] / brute)
+        _counts(record, p**3 * model["d_mlp"])
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"the certificate is incomplete or malformed: {error!r}") from error

@@ -54,7 +54,7 @@ def finer(
     error: float,
     first: np.ndarray,
     required: float,
-    alike: bool,
+    symmetric: bool,
     whole: bool = False,
 ) -> tuple:
     """Stages 2 and 3, for what first [p (d), p (e)] does not prove: bounds and stages [p, p] of all inputs,
@@ -64,8 +64,9 @@ def finer(
     p = len(t.u)
     skip = abs(t.s_a).max() + abs(t.s_b).max()
     d = (np.arange(p)[:, None] - np.arange(p)) % p  # [p (a), p (b)]
-    once = d <= (p // 2 if alike else p)  # where (b, a) is no other input than (a, b), it counts once
-    left, slacks = ~(first > required), []
+    once = d <= (p // 2 if symmetric else p)  # where (b, a) is no other input than (a, b), it counts once
+    left: Any = ~(first > required)
+    slacks = []
     lower, stage = np.where(left, np.inf, first).min(axis=1)[d], np.ones((p, p), int)
     counts = [left[once[:, 0]].sum(), 0]
     a, b = np.nonzero(left.any(axis=1)[d])

@@ -7,7 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from modadd_jax.analysis.studies.clock_or_pizza import PIZZA_IRRELEVANCE, PIZZA_SYMMETRICITY, Algorithm
+from modadd_jax.analysis.studies.clock_or_pizza import (
+    PIZZA_IRRELEVANCE,
+    PIZZA_SYMMETRICITY,
+    Algorithm,
+)
 from modadd_jax.figures import style
 
 SYMMETRICITY, IRRELEVANCE = "gradient symmetricity", "distance irrelevance"
@@ -73,15 +77,20 @@ def algorithm(reading: Algorithm) -> Figure:
 
 
 @style.styled
-def attention_rate(models: Iterable[Mapping]) -> Figure:
+def attention_rate(
+    models: Iterable[Mapping], rates: Iterable[Mapping] = (), population: Mapping | None = None
+) -> Figure:
     """Both metrics against the attention rate, and against each other: Zhong et al.'s phase picture.
 
-    One marker a trained model, open (a cross in panel c) where it gets an input wrong; the line joins the
-    medians.
+    One marker a trained model, open (a cross in panel c) where it gets an input wrong; bars are the medians
+    and quartiles of a rate. Of Zhong et al.'s models, behind them: medians and quartiles (5 % to 95 % in
+    a lighter shade) of each interval of the rate.
 
     Args:
       models: records with attention_rate, accuracy, gradient_symmetricity and distance_irrelevance
         (None where undefined).
+      rates: of clock_or_pizza.by_rate.
+      population: of clock_or_pizza.population.
     Raises:
       ValueError: where there is no model.
     """
@@ -92,18 +101,21 @@ def attention_rate(models: Iterable[Mapping]) -> Figure:
     if not rows:
         raise ValueError("there is no model, so there is nothing to draw")
     rate, accuracy, *metrics = np.array(rows, float).T  # None becomes NaN, which is not drawn
-    right = accuracy == 1
+    right, rates = accuracy == 1, list(rates)
     fig = Figure(figsize=(style.DOUBLE, 2.7))
     *against_rate, plane = fig.subplots(1, 3)
-    rates = np.unique(rate)
     names, boundaries = (SYMMETRICITY, IRRELEVANCE), (PIZZA_SYMMETRICITY, PIZZA_IRRELEVANCE)
-    for ax, values, name, boundary in zip(against_rate, metrics, names, boundaries, strict=True):
+    fields = ("gradient_symmetricity", "distance_irrelevance")
+    for ax, values, name, boundary, field in zip(
+        against_rate, metrics, names, boundaries, fields, strict=True
+    ):
+        if population is not None:
+            _steps(ax, population["bins"], field)
         ax.axhline(boundary, **BOUNDARY)
-        medians = [_median(values[rate == r]) for r in rates]
-        ax.plot(rates, medians, color=style.BLUE, linewidth=0.8, label="median", gid="median")
         for chosen, fill, label in ((right, style.BLUE, "all right"), (~right, "white", "some wrong")):
-            marks = {"markerfacecolor": fill, "color": style.BLUE, "markersize": 4, "alpha": 0.8}
+            marks = {"markerfacecolor": fill, "color": style.BLUE, "markersize": 2.5, "alpha": 0.6}
             ax.plot(rate[chosen], values[chosen], "o", **marks, label=label, gid="models")
+        _quartiles(ax, rates, field)
         ax.set_xlabel("attention rate $r$")
         ax.set_ylabel(name)
         ax.set_ylim(min(0.0, np.nanmin(values, initial=0.0)) - 0.04, 1.04)
@@ -116,10 +128,30 @@ def attention_rate(models: Iterable[Mapping]) -> Figure:
     fig.colorbar(shades, ax=plane, label="attention rate $r$", pad=0.02)
     for ax, letter in zip((*against_rate, plane), "abc", strict=True):
         style.panel(ax, letter)
-    fig.legend(*against_rate[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    fig.legend(*against_rate[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return fig
 
 
-def _median(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.median(values)) if values.size else np.nan
+def _quartiles(ax: Axes, rows: Iterable[Mapping], field: str) -> None:
+    """Medians of the rates, joined, with their quartiles."""
+    rows = [row for row in rows if row[field] is not None]
+    if not rows:
+        return
+    rates = [row["attention_rate"] for row in rows]
+    low, middle, high = np.array([row[field][1:4] for row in rows]).T
+    ax.errorbar(
+        rates, middle, [middle - low, high - middle], fmt="-", color=style.VERMILLION, linewidth=0.9,
+        elinewidth=1.4, label="median, quartiles", gid="median", zorder=3,
+    )  # fmt: skip
+
+
+def _steps(ax: Axes, bins: list[Mapping], field: str) -> None:
+    """Quantiles of a population over its intervals of the rate."""
+    bins = [b for b in bins if b[field] is not None]
+    edges = [x for b in bins for x in (b["low"], b["high"])]
+    lowest, low, middle, high, highest = np.repeat(np.array([b[field] for b in bins]), 2, axis=0).T
+    ax.fill_between(edges, lowest, highest, color=style.GREY, alpha=0.15, linewidth=0)
+    ax.fill_between(
+        edges, low, high, color=style.GREY, alpha=0.3, linewidth=0, label="Zhong et al., quartiles"
+    )
+    ax.plot(edges, middle, color=style.GREY, linewidth=0.9, label="their median", gid="population")

@@ -1,4 +1,4 @@
-"""How far the sum over neurons can be from the integral: bounds beside true errors, and their cost.
+"""How far the sum over neurons can be from the integral: bounds, true errors, and their cost.
 
 Letters in shapes: n neurons of the frequency drawn, p modulus.
 """
@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from modadd_jax.analysis import quadrature
+from modadd_jax.analysis.bounds import registry
 from modadd_jax.analysis.bounds.table import BoundTable, FrequencyTable
 from modadd_jax.analysis.lens import check_input, lens
 from modadd_jax.analysis.quadrature import INTEGRAL
@@ -22,33 +23,19 @@ from modadd_jax.figures import style
 _lens = jax.jit(lens, static_argnames=("p", "n_points"))
 _error_at = jax.jit(quadrature.error_at)
 
-NAMES = {
-    "sweep": "sweep",
-    "sweep_psi": r"sweep, $\psi_i$",
-    "sweep_abs": "sweep, abs",
-    "id_exact": "id, exact",
-    "angle": "angle",
-    "l2": r"$L_2$",
-    "series": "16 moments",
-    "koksma": "Koksma",
-    "lipschitz_relu": "Lipschitz",
-    "lipschitz_abs": "Lipschitz, abs",
-    "pre_residual": "pre-activation",
-    "w_residual": r"$W_L$",
-    "total": "total",
-    "total_lipschitz": "total, paper",
-}
 TRUE = {"color": style.BLACK, "linewidth": 1.5, "gid": "true"}
-NAIVE = {"color": style.GREY, "linewidth": 1.0, "gid": "naive"}
+TRIVIAL = {"color": style.GREY, "linewidth": 1.0, "gid": "trivial"}
+# Of the bounds of the rule, in turn; no two of the first five alike.
+LINE_COLOURS = (style.BLUE, style.VERMILLION, style.PURPLE, style.ORANGE, style.GREEN, style.GREY)
 PERIODS = 4  # of the integral, in class c, that the bands are drawn for
 FLOOR = 1e-4  # of a moment that is drawn: far below 1 %, where a moment counts as zero
 
 
 @style.styled
 def bound_bars(table: BoundTable) -> Figure:
-    """Every bound as a bar, the true value it bounds as a black line in it, the naive bound above.
+    """Every bound as a bar, the true value it bounds as a black line in it, the trivial bound above.
 
-    Relative to 2/3, logarithmic. Bars of bounds that are vacuous (above the naive one) are open.
+    Relative to 2/3, logarithmic. Bars of bounds that are vacuous (above the trivial one) are open.
     """
     fig = Figure(figsize=(style.DOUBLE, 3.3))
     ax = fig.add_subplot()
@@ -57,20 +44,21 @@ def bound_bars(table: BoundTable) -> Figure:
     for index, frequency in enumerate(table.frequencies):
         colour = style.key_colour(index)
         handles.append(Patch(color=colour, label=f"$k={frequency.k}$, {frequency.n_neurons} neurons"))
-        for place, name in enumerate(NAMES):
-            entry = frequency.entries[name]
+        for place, spec in enumerate(registry.BOUNDS):
+            entry = frequency.entries[spec.name]
             left = place - 0.4 + index * width
             look = {"facecolor": colour if entry.non_vacuous else "none", "edgecolor": colour}
-            ax.bar(left, entry.upper, width, align="edge", gid=f"bound {name}", **look)
-            for level, look in ((entry.true, TRUE), (entry.naive, NAIVE)):
+            ax.bar(left, entry.upper, width, align="edge", gid=f"bound {spec.name}", **look)
+            for level, look in ((entry.true, TRUE), (entry.trivial, TRIVIAL)):
                 ax.plot([left, left + width], 2 * [level], **look, solid_capstyle="butt")
     handles += [
         Line2D([], [], **TRUE, label="true value"),
-        Line2D([], [], **NAIVE, label="naive bound"),
+        Line2D([], [], **TRIVIAL, label="trivial bound"),
     ]
     ax.set_yscale("log")
-    ax.set_xlim(-0.6, len(NAMES) - 0.4)
-    ax.set_xticks(range(len(NAMES)), NAMES.values(), rotation=35, ha="right", rotation_mode="anchor")
+    names = [spec.symbol for spec in registry.BOUNDS]
+    ax.set_xlim(-0.6, len(names) - 0.4)
+    ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", length=0)
     ax.set_ylabel("bound, relative to 2/3")
     ax.set_title("Bounds on the error of the quadrature, and what the neurons are off from it")
@@ -105,18 +93,11 @@ def _draw_error(ax: Axes, reading: Reading, table: FrequencyTable) -> None:
     theta = np.linspace(0, 2 * np.pi, 4097)
     error = np.abs(_error_at(frequency_of(reading, table.k).rule, theta))
     ax.plot(theta, error, color=style.BLACK, linewidth=0.6, label=r"$|F(\theta)|$", gid="error")
-    lines = (
-        ("lipschitz_relu", style.VERMILLION, "-"),
-        ("koksma", style.PURPLE, "--"),
-        ("l2", style.ORANGE, "-"),
-        ("series", style.GREEN, "-"),
-        ("sweep", style.BLUE, "-"),
-    )
-    for name, colour, dashes in lines:
-        ax.axhline(
-            table.entries[name].upper, color=colour, linestyle=dashes, label=NAMES[name], gid=f"line {name}"
-        )
-    ax.axhline(table.sweep_lower, color=style.SKY, linestyle=":", label="sweep, attained")
+    lines = [spec for spec in registry.BOUNDS if spec.is_of_rule]
+    for place, spec in enumerate(lines):
+        look = {"color": LINE_COLOURS[place % len(LINE_COLOURS)], "linestyle": "-" if place % 2 else "--"}
+        ax.axhline(table.entries[spec.name].upper, **look, label=spec.symbol, gid=f"line {spec.name}")
+    ax.axhline(table.numbers["sweep_lower"], color=style.SKY, linestyle=":", label="sweep, attained")
     ax.set_yscale("log")
     ax.set_ylim(bottom=max(error.max() / 100, 1e-12))
     ax.set_xlim(0, 2 * np.pi)
@@ -158,7 +139,7 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
 
 @style.styled
 def moments(table: BoundTable) -> Figure:
-    """The rule's moments |M_j| / 2 pi, 0 for the integral, beside those of random phases.
+    """The rule's moments |M_j| / 2 pi, 0 for the integral, next to those of random phases.
 
     Dashed: root mean square for independent uniform phases with the same weights. Grey: the 1 % below
     which a moment counts as zero, so the first bar above it is one more than the rule's degree. Evenly
@@ -190,7 +171,7 @@ def moments(table: BoundTable) -> Figure:
 
 @style.styled
 def cost(benchmark: dict[str, Any]) -> Figure:
-    """Time to compute all bounds against p m, brute force beside it.
+    """Time to compute all bounds against p m, and that of brute force.
 
     Args:
       benchmark: the JSON of `python -m benchmarks.bounds`.

@@ -1,5 +1,6 @@
 """What proofs of accuracy cost and what they see, from frontier.json, anomaly.json and the benchmark."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,32 +9,27 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from modadd_jax.analysis.certificates.strategies import STRATEGIES
+from modadd_jax.analysis.studies.frontier import frontier as frontier_of
 from modadd_jax.figures import style
-from modadd_jax.report.frontier import frontier as frontier_of
 
-# Colour and marker of every point of the frontier.
-LOOKS = {
-    "integral": (style.BLUE, "v"),
-    "integral + linear": (style.SKY, "v"),
-    "linear 1": (style.BLUE, "o"),
-    "linear 1-2": (style.SKY, "o"),
-    "linear 1-3": (style.PURPLE, "o"),
-    "events": (style.GREEN, "D"),
-    "low_rank": (style.ORANGE, "^"),
-    "low_rank + exact": (style.VERMILLION, "^"),
-    "brute": (style.BLACK, "s"),
-}
-NAMES = {
-    "integral": "integral",
-    "integral + linear": "integral, then linear",
-    "linear 1": "linear, stage 1",
-    "linear 1-2": "to stage 2",
-    "linear 1-3": "to stage 3",
-    "events": "events",
-    "low_rank": "low rank",
-    "low_rank + exact": "low rank, then exact",
-    "brute": "brute force",
-}
+MARKERS = "voD^sPX*"  # of the strategies, in turn
+
+
+def _looks() -> dict[str, tuple[str, str, str]]:
+    """Colour, marker and label of every point of the frontier, by name."""
+    stages = [
+        (stage, marker)
+        for strategy, marker in zip(STRATEGIES.values(), itertools.cycle(MARKERS), strict=False)
+        for stage in strategy.stages
+    ]
+    colours = itertools.cycle((*style.KEY_COLOURS, style.GREY))
+    return {
+        stage.name: (colour, marker, stage.label)
+        for (stage, marker), colour in zip(stages, colours, strict=False)
+    }
+
+
 MODEL_COLOURS = (*style.KEY_COLOURS, style.GREY, style.BLACK)
 
 
@@ -50,9 +46,9 @@ def _share_axis(ax: Axes) -> None:
 
 @style.styled
 def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
-    """Proven accuracy against operations, a curve a model, and every strategy's point in a row a model.
+    """Proven accuracy against operations, a curve for each model, and every strategy's point in a row each.
 
-    Open markers prove less than the model's accuracy.
+    Open markers prove less than the model's accuracy. Points whose operations are not counted are left out.
 
     Args:
       models: of frontier.json, at least one.
@@ -60,19 +56,21 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     height = 1.75 + 0.19 * max(len(models), 6)
     fig = Figure(figsize=(style.DOUBLE, height))
     left, right = fig.subplots(1, 2, width_ratios=(1, 1.15))
+    looks = _looks()
     for index, model in enumerate(models):
         colour = MODEL_COLOURS[index % len(MODEL_COLOURS)]
         dashes = "-" if index < len(MODEL_COLOURS) else "--"
         # From nothing proven to what each point adds: the most that this many operations prove.
+        counted = [point for point in model["points"] if point["share"] is not None]
         best = frontier_of(model)
-        x = [best[0]["share"], *(q["share"] for q in best), 1.0]
-        y = [0.0, *(q["proven"] for q in best), best[-1]["proven"]]
+        x = [*(q["share"] for q in best[:1]), *(q["share"] for q in best), 1.0]
+        y = [0.0, *(q["proven"] for q in best), *(q["proven"] for q in best[-1:])]
         left.step(x, y, where="post", color=colour, linestyle=dashes, linewidth=1.2, alpha=0.8, gid="curve")
         right.axhline(index, color=style.GREY, linewidth=0.3, zorder=0)
         key = {"color": colour, "linestyle": dashes, "linewidth": 2.5, "clip_on": False}
         right.plot([-0.05, -0.01], 2 * [index], transform=right.get_yaxis_transform(), **key)
-        for point in model["points"]:
-            shade, marker = LOOKS[point["name"]]
+        for point in counted:
+            shade, marker, _ = looks[point["name"]]
             complete = point["proven"] >= model["accuracy"]
             face = shade if complete else "white"
             look = {"marker": marker, "markersize": 4.5, "markeredgecolor": shade, "markerfacecolor": face}
@@ -88,10 +86,10 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     right.spines["left"].set_visible(False)
     style.panel(left, "a", "proven for at most so many operations")
     style.panel(right, "b", "the strategies; open: not all that is right")
-    used = {point["name"] for model in models for point in model["points"]}
+    used = {q["name"] for model in models for q in model["points"] if q["share"] is not None}
     handles = [
-        Line2D([], [], linestyle="none", color=shade, marker=marker, markersize=4.5, label=NAMES[name])
-        for name, (shade, marker) in LOOKS.items()
+        Line2D([], [], linestyle="none", color=shade, marker=marker, markersize=4.5, label=label)
+        for name, (shade, marker, label) in looks.items()
         if name in used
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
@@ -100,7 +98,7 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
 
 @style.styled
 def scaling(benchmark: Mapping[str, Any]) -> Figure:
-    """Operations and seconds against p, brute force beside the certificate, log over log.
+    """Operations and seconds against p, of the certificate and of brute force, log over log.
 
     Args:
       benchmark: the JSON of `python -m benchmarks.certificate`.

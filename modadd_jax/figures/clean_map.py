@@ -1,9 +1,9 @@
 """The map of clean and muddy circuits over a sweep, and what tells the two apart.
 
-Drawn from the summary.json of a sweep (`analysis.cells.map_of`) and the rows it was made of.
+Drawn from the summary.json of a sweep (`sweep_map.map_of`) and the rows it was made of.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,26 +12,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from modadd_jax.analysis.population.sweep_map import Cell
-from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
+from modadd_jax.analysis.population import statistics
+from modadd_jax.analysis.population.statistics import Row, Statistic, analysed
+from modadd_jax.analysis.population.sweep_map import Cell, settings_text, value_text
 from modadd_jax.figures import style
 from modadd_jax.figures.population import (
-    LEAST,
     VERDICTS,
-    Row,
-    analysed,
     distributions,
+    draw_limit,
+    drawn,
     handles,
     log_axis,
     spots,
 )
-from modadd_jax.report.population import KEY_WORDS, WORDS, settings_text, value_text
 
 MOST_LINES = 6  # of one panel, with a colour each; further ones are thin and grey
-SPREADS = (  # beside the shares: what a clean seed must keep below a limit
-    (r"largest std of $\psi-2\phi$ (rad)", "max_phase_std", lambda x: x, CLEAN_PHASE_STD),
-    ("closed form, $1-R^2$", "r2_full", lambda x: max(1 - x, LEAST), 1 - CLEAN_R2),
-)
 
 
 class Place(NamedTuple):
@@ -48,7 +43,7 @@ def _setting_lines(record: Mapping[str, Any], cells: Sequence[Cell], field: str)
     shares = {cell["name"]: cell["steps"][-1]["clean_share"] for cell in record["cells"]}
     by_name = {cell.name: cell for cell in cells}
     values = sorted({cell.values[field] for cell in cells})
-    # Words and flags stand side by side in their order.
+    # Words and flags are placed in their order.
     has_size = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
 
     def place(name):
@@ -100,19 +95,23 @@ def _draw_shares(ax: Axes, found: Mapping[str, list[Place]], factor: float, n_la
         ax.legend(loc="upper left", borderpad=0, borderaxespad=0.1, labelspacing=0.2, fontsize=7)
 
 
-def _draw_spread(
-    ax: Axes, places: Sequence[Place], name: str, of: Callable, limit: float, is_log: bool
-) -> None:
+def _limited() -> list[Statistic]:
+    """What a clean seed must keep on its side of a limit: a panel each, next to the shares."""
+    return [entry for entry in statistics.STATISTICS if entry.limit is not None]
+
+
+def _draw_spread(ax: Axes, places: Sequence[Place], entry: Statistic, is_log: bool) -> None:
     for place in places:
-        rows = [row for row in analysed(place.rows) if SCALARS[name](row) is not None]
-        rows.sort(key=SCALARS[name])
+        rows = [row for row in analysed(place.rows) if entry.compute(row) is not None]
+        rows.sort(key=entry.compute)
         widths = 0.12 * spots(len(rows))
         for row, width in zip(rows, widths, strict=True):
             x = place.x * (1 + width) if is_log else place.x + width * _span(places)
             look = {"linestyle": "none", "markersize": 3, "markerfacecolor": "none", "markeredgewidth": 0.7}
-            ax.plot(x, of(SCALARS[name](row)), **VERDICTS[row["verdict"]], **look, gid="seed")
-    ax.axhline(limit, color=style.GREY, linewidth=0.8, linestyle="--", zorder=0.5)
-    log_axis(ax)
+            ax.plot(x, drawn(entry, entry.compute(row)), **VERDICTS[row["verdict"]], **look, gid="seed")
+    draw_limit(ax, entry)
+    if entry.scale != "linear":
+        log_axis(ax)
 
 
 def _span(places: Sequence[Place]) -> float:
@@ -141,8 +140,8 @@ def _draw_row(axes: Sequence[Axes], found: Mapping[str, list[Place]], name: str)
     values = [place.x for place in places]
     is_log = min(values) > 0 and max(values) >= 8 * min(values)
     _draw_shares(axes[0], found, 1.02 if is_log else 1.0, 1 if name == "steps" else MOST_LINES)
-    for ax, (_, scalar, of, limit) in zip(axes[1:], SPREADS, strict=True):
-        _draw_spread(ax, next(iter(found.values())), scalar, of, limit, is_log)
+    for ax, entry in zip(axes[1:], _limited(), strict=True):
+        _draw_spread(ax, next(iter(found.values())), entry, is_log)
     for ax in axes:
         _setting_axis(ax, places, is_log)
         ax.set_xlabel(name)
@@ -157,7 +156,7 @@ def clean_map(record: Mapping[str, Any], cells: Sequence[Cell]) -> Figure:
     setting alone, one through the base first. Right of it every seed of that first line.
 
     Args:
-      record: of `cells.map_of`.
+      record: of `sweep_map.map_of`.
       cells: those it was made of.
     """
     rows = {field: _setting_lines(record, cells, field) for field in record["fields"]}
@@ -165,11 +164,12 @@ def clean_map(record: Mapping[str, Any], cells: Sequence[Cell]) -> Figure:
         rows["steps"] = _step_lines(record, cells)
     rows = {name: found for name, found in rows.items() if found}
     fig = Figure(figsize=(style.DOUBLE, 0.6 + 2.0 * len(rows)))
-    axes = fig.subplots(len(rows), 3, squeeze=False, width_ratios=(1.35, 1, 1))
+    worst = {"min": "smallest ", "max": "largest ", None: ""}
+    spreads = [worst[entry.worst] + str(entry.symbol) for entry in _limited()]
+    axes = fig.subplots(len(rows), 1 + len(spreads), squeeze=False, width_ratios=(1.35, *len(spreads) * [1]))
     for own, (name, found) in zip(axes, rows.items(), strict=True):
         _draw_row(own, found, name)
-    titles = ("share of clean seeds", *(title for title, *_ in SPREADS))
-    for ax, letter, title in zip(axes[0], "abc", titles, strict=True):
+    for ax, letter, title in zip(axes[0], "abcdef", ("share of clean seeds", *spreads), strict=False):
         style.panel(ax, letter, title)
     fig.legend(
         handles=handles([row for cell in cells for row in cell.last]), loc="outside lower center", ncols=3
@@ -198,16 +198,17 @@ def deciders(record: Mapping[str, Any]) -> Figure:
     """How well each candidate separates clean from muddy: 0.5 not at all, 0 and 1 fully.
 
     Args:
-      record: of `cells.map_of`.
+      record: of `sweep_map.map_of`.
     """
     tables = (record["what_decides"], record["what_decides_keys"])
     sizes = [max(1, sum(r["auc"] is not None for r in found)) for found in tables]
     fig = Figure(figsize=(style.DOUBLE, 1.6 + 0.17 * sum(sizes)))
     axes = fig.subplots(2, 1, height_ratios=sizes, sharex=True)
-    for ax, found, words, letter, title in zip(
-        axes, tables, (WORDS, KEY_WORDS), "ab", ("seeds", "key frequencies"), strict=True
+    registries: tuple[Any, ...] = (statistics.STATISTICS, statistics.KEY_STATISTICS)
+    for ax, found, entries, letter, title in zip(
+        axes, tables, registries, "ab", ("seeds", "key frequencies"), strict=True
     ):
-        _draw_deciders(ax, found, words)
+        _draw_deciders(ax, found, statistics.labels(entries))
         style.panel(ax, letter, title)
     axes[1].set_xlabel("probability that it is larger in the clean one (AUC)")
     marks = (
@@ -237,11 +238,11 @@ def of_sweep(record: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Figu
     """The figures of a sweep by name.
 
     Args:
-      record: of `cells.map_of`.
+      record: of `sweep_map.map_of`.
       cells: those it was made of.
     """
     rows = [row for cell in cells for row in cell.last]
-    drawn = {"map": clean_map(record, cells), "what_decides": deciders(record)}
+    result = {"map": clean_map(record, cells), "what_decides": deciders(record)}
     if analysed(rows):
-        drawn["distributions"] = distributions(rows, f"All {len(cells)} cells at their last step")
-    return drawn
+        result["distributions"] = distributions(rows, f"All {len(cells)} cells at their last step")
+    return result

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from modadd_jax.analysis.studies.dynamics import key_weight, over_keys
 from modadd_jax.figures import style
-from modadd_jax.report.dynamics import key_weight, over_keys
 
 # Panels from the top: y label, scale, [(label, colour, value of a row)].
 Curve = tuple[str, str, Callable[[Mapping], float | None]]

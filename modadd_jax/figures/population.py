@@ -1,11 +1,11 @@
-"""Many seeds side by side: distributions of what was read, and key frequencies.
+"""Many seeds next to one another: distributions of what was read, and key frequencies.
 
 Drawn from the dictionaries that summary.json holds. Blue is clean, red muddy, black failed, everywhere.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, SCALARS
+from modadd_jax.analysis.population import statistics
+from modadd_jax.analysis.population.statistics import Row, Statistic, analysed
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
 from modadd_jax.figures import style
 
 VERDICTS = {
@@ -23,59 +25,19 @@ VERDICTS = {
 }
 LEAST = 1e-16  # drawn for what is 0 on a logarithmic axis
 
-Row = Mapping[str, Any]
+
+def drawn(entry: Statistic, x: float) -> float:
+    """A value of a statistic where its axis has it."""
+    if entry.scale == "linear":
+        return x
+    return max(1 - x if entry.scale == "complement" else x, LEAST)
 
 
-class Strip(NamedTuple):
-    """One panel of dots."""
-
-    title: str
-    values: Callable[[Row], list[float | None]]  # of one seed: one number, or one for each key frequency
-    scale: str = "linear"
-    limit: float | None = None  # of a clean seed, drawn as a line
-
-
-def _each(value: Callable[[Row], float | None]) -> Callable[[Row], list[float | None]]:
-    return lambda row: [value(f) for f in row["frequencies"]]
-
-
-def _one(name: str) -> Callable[[Row], list[float | None]]:
-    return lambda row: [SCALARS[name](row)]
-
-
-STRIPS = (
-    Strip(
-        "phases, $1-R^2$",
-        _each(lambda f: None if f["phase_r2"] is None else max(1 - f["phase_r2"], LEAST)),
-        "log",
-    ),
-    Strip(r"std of $\psi-2\phi$ (rad)", _each(lambda f: f["phase_circular_std"]), "log", CLEAN_PHASE_STD),
-    Strip(
-        "gaps, std / mean", _each(lambda f: None if f["gap_std"] is None else f["gap_std"] / f["gap_mean"])
-    ),
-    Strip(r"secondary $\gamma$", _each(lambda f: f["gamma_mean"])),
-    Strip("quadrature error", _each(lambda f: f["quadrature_error"]["relu"]), "log"),
-    Strip("its sweep bound", _each(lambda f: f["bounds"]["sweep_upper"]), "log"),
-    Strip("total / naive bound", _each(lambda f: f["bounds"]["total"] / f["bounds"]["naive"]), "log"),
-    Strip("$|M_4|$ share", _each(lambda f: f["bounds"]["moments"][3]), "log"),
-    Strip("neurons of a key", _each(lambda f: f["n_neurons"]), "log"),
-    Strip("key frequencies", _one("n_keys")),
-    Strip(
-        "closed form, $1-R^2$",
-        lambda row: [max(1 - row["closed_form"]["r2_full"], LEAST)] if row["frequencies"] else [],
-        "log",
-        1 - CLEAN_R2,
-    ),
-    Strip("logit bound", lambda row: [row["logit_bound"]["total"]] if row["frequencies"] else [], "log"),
-    Strip("logit scale (rms)", _one("logit_scale"), "log"),
-    Strip("cross-entropy (nats)", lambda row: [max(row["cross_entropy"], LEAST)], "log"),
-    Strip("smallest margin", _one("min_margin")),
-    Strip("accuracy proven, stage 1", _one("proven_accuracy")),
-)
-
-
-def analysed(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if "accuracy" in row]
+def draw_limit(ax: Axes, entry: Statistic) -> None:
+    """The limit of a clean seed, dashed, if there is one."""
+    if entry.limit is not None:
+        look = {"color": style.GREY, "linewidth": 0.8, "linestyle": "--", "zorder": 0.5}
+        ax.axhline(drawn(entry, entry.limit), **look, gid="limit")
 
 
 def spots(count: int) -> np.ndarray:
@@ -92,14 +54,16 @@ def log_axis(ax: Axes) -> None:
         ax.yaxis.set_minor_formatter("")
 
 
-def _draw_strip(ax: Axes, rows: Sequence[Row], strip: Strip) -> None:
+def _draw_strip(ax: Axes, rows: Sequence[Row], entry: Statistic) -> None:
     """A column of dots for each verdict and its median as a bar."""
-    drawn, counts = 0, True
+    is_empty, counts = True, True
+    values = entry.panel or (lambda row: [entry.compute(row)])
     for place, (verdict, look) in enumerate(VERDICTS.items()):
-        own = [x for row in rows if row["verdict"] == verdict for x in strip.values(row) if x is not None]
+        own = [x for row in rows if row["verdict"] == verdict for x in values(row)]
+        own = [drawn(entry, x) for x in own if x is not None]
         if not own:
             continue
-        drawn += len(own)
+        is_empty = False
         counts &= all(isinstance(x, int) for x in own)
         size = max(2.0, 4.5 - 0.5 * math.log(len(own)))
         dots = {"linestyle": "none", "markersize": size, "markeredgewidth": 0.7, "alpha": 0.75}
@@ -109,13 +73,12 @@ def _draw_strip(ax: Axes, rows: Sequence[Row], strip: Strip) -> None:
     ax.set_xlim(-0.6, len(VERDICTS) - 0.4)
     ax.set_xticks(range(len(VERDICTS)), VERDICTS)
     ax.tick_params(axis="x", length=0)
-    ax.set_title(strip.title)
-    if strip.scale == "log" and drawn:
-        log_axis(ax)
-    elif strip.scale == "linear":
+    ax.set_title(entry.symbol)
+    if entry.scale == "linear":
         ax.yaxis.set_major_locator(MaxNLocator(4, integer=counts))
-    if strip.limit is not None:
-        ax.axhline(strip.limit, color=style.GREY, linewidth=0.8, linestyle="--", zorder=0.5, gid="limit")
+    elif not is_empty:
+        log_axis(ax)
+    draw_limit(ax, entry)
 
 
 def handles(rows: Sequence[Row], **changes: Any) -> list[Line2D]:
@@ -129,7 +92,7 @@ def handles(rows: Sequence[Row], **changes: Any) -> list[Line2D]:
 
 @style.styled
 def distributions(rows: Sequence[Row], title: str) -> Figure:
-    """Every quantity over seeds, or over their key frequencies, one column for each verdict.
+    """Every statistic with a symbol over seeds, or over their key frequencies, one column for each verdict.
 
     Args:
       rows: of the seeds; those not analysed are left out.
@@ -140,9 +103,14 @@ def distributions(rows: Sequence[Row], title: str) -> Figure:
     rows = analysed(rows)
     if not rows:
         raise ValueError("no seed was analysed, so there is nothing to draw")
-    fig = Figure(figsize=(style.DOUBLE, 7.6))
-    for ax, strip in zip(fig.subplots(4, 4).ravel(), STRIPS, strict=True):
-        _draw_strip(ax, rows, strip)
+    shown = [entry for entry in statistics.STATISTICS if entry.symbol is not None]
+    n_lines = math.ceil(len(shown) / 4)
+    fig = Figure(figsize=(style.DOUBLE, 1.9 * n_lines))
+    axes = fig.subplots(n_lines, 4).ravel()
+    for ax, entry in zip(axes, shown, strict=False):
+        _draw_strip(ax, rows, entry)
+    for ax in axes[len(shown) :]:
+        ax.remove()
     fig.suptitle(f"{title}. Bars: medians; dashed: limits of a clean circuit")
     fig.legend(handles=handles(rows), loc="outside lower center", ncols=3)
     return fig

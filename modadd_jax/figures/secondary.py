@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from modadd_jax.analysis.studies.secondary import FrequencyStudy, Study, flatness
+from modadd_jax.analysis.studies.secondary_record import edit_name
 from modadd_jax.figures import style
 from modadd_jax.figures.logits import MAX_PANELS
-from modadd_jax.report.secondary import edit_name
 
 MEASURED = {"linestyle": "none", "marker": "o", "markersize": 2.8, "markeredgewidth": 0, "color": style.BLACK}
 WITHOUT = {"linestyle": "none", "marker": "o", "markersize": 2.8, "markeredgewidth": 0.5} | {

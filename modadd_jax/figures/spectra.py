@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from modadd_jax.analysis.fourier import amplitudes
 from modadd_jax.analysis.reading import Reading
-from modadd_jax.analysis.spectra import amplitudes
 from modadd_jax.figures import style
 
 

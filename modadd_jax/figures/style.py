@@ -6,9 +6,11 @@ figures look alike on every machine.
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
+from modadd_jax import float64
 from modadd_jax.analysis.reading import Frequency, Reading, frequency_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SINGLE, DOUBLE = 3.4, 7.0  # inches, width of one and of two columns
 
@@ -59,12 +65,21 @@ STYLE = {
 }
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Runs a figure function under STYLE, whatever the caller's settings, and leaves those alone."""
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Runs a figure function under STYLE and in float64; the caller's settings are left alone.
+
+    Raises ValueError where a figure of a reading is given something else.
+    """
+    first = next(iter(inspect.signature(draw).parameters.values()))
 
     @functools.wraps(draw)
-    def wrapper(*args, **kwargs):
-        with mpl.rc_context(STYLE):
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        given = args[0] if args else kwargs.get(first.name)
+        if first.annotation is Reading and not isinstance(given, Reading):
+            raise ValueError(
+                f"{first.name} must be a Reading, as ma.read gives it, got {type(given).__name__}"
+            )
+        with mpl.rc_context(STYLE), float64.enabled():
             return draw(*args, **kwargs)
 
     return wrapper

@@ -1,7 +1,7 @@
 """The error of the quadrature against the number of neurons, and rectangles that approach the integral."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -9,25 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
-from modadd_jax.analysis.studies.width import Rectangles
+from modadd_jax.analysis.studies.width import NODES, Example, Rectangles
 from modadd_jax.figures import style
 from modadd_jax.figures.integral import FILL
-from modadd_jax.report.width import NODES
 
 LOOKS = {  # of constructed rules
     "random": {"color": style.ORANGE, "linestyle": "-"},
     "random_gaps": {"color": style.GREEN, "linestyle": "--"},
     "even": {"color": style.BLACK, "linestyle": "-."},
 }
-
-
-class Example(NamedTuple):
-    """A rule drawn as rectangles."""
-
-    title: str
-    n: int  # nodes
-    error: float  # largest, relative to 2/3
-    rectangles: Rectangles
 
 
 def _fit_text(law: Mapping[str, Any] | None) -> str:

@@ -64,7 +64,7 @@ def write_state(path: Path, state: dict[str, np.ndarray]) -> None:
         raise ValueError(f"out {path} must end in .npz or .safetensors")
     temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
     if path.suffix == ".npz":
-        np.savez(temporary, **state)
+        np.savez(temporary, allow_pickle=False, **state)
     else:
         from safetensors.numpy import save_file
 
@@ -133,7 +133,8 @@ class _Unpickler(pickle.Unpickler):
     }
 
     def __init__(self, archive: zipfile.ZipFile, root: str):
-        self.archive, self.root, self.storages = archive, root, {}
+        self.archive, self.root = archive, root
+        self.storages: dict[str, _Storage] = {}
         super().__init__(io.BytesIO(archive.read(f"{root}data.pkl")))
 
     def find_class(self, module, name):

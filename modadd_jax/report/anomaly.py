@@ -1,63 +1,119 @@
-"""Areas under ROC curves of planted wrong answers, from anomaly.json, and their tables."""
+"""The study `anomaly`: which instruments see planted wrong answers without being told."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modadd_jax.report.text import table
+import numpy as np
+from tqdm import tqdm
+
+from modadd_jax.analysis.certificates import margins, strategies
+from modadd_jax.analysis.studies import anomaly, backdoor
+from modadd_jax.figures import certificate as figures
+from modadd_jax.report.study import Drawing, Option, Outcome, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, listed
+
+KINDS = (*backdoor.TRIGGERS, *anomaly.EDITS)
 
 EXPLANATION = """\
 inputs: area under the ROC curve of the planted inputs against the right ones of the same model, mean over
-the models (in brackets the least). models: area of the models' largest scores, planted against decoys, which
+the models (and the least). models: area of the models' largest scores, planted against decoys, which
 are edited as much but answer rightly. 0.5 is guessing. margin is brute force and knows the right answer,
 so that its areas are 1 by definition; answer gap and activations do not know it."""
 
 
-def area(false_rates: Sequence[float]) -> float:
-    """Area under the ROC curve, from `anomaly.false_rates`."""
-    return 1 - statistics.fmean(false_rates)
-
-
-def pair_area(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Share of the pairs in which the positive is larger, ties half: the area under the ROC curve."""
-    wins = [(x > y) + (x == y) / 2 for x in positive for y in negative]
-    return statistics.fmean(wins)
-
-
-def areas(models: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
-    """Of one instrument over the planted models of one kind: inputs' mean and least area, and the models'."""
-    seen = [model["instruments"][name] for model in models]
-    of_inputs = [area(one["false_rates"]) for one in seen]
+def _record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict[str, Any]:
+    """What is seen of one planted model and its decoy: plain numbers. `hints`: of what they are made from."""
+    near = margins.hints_like(plant.circuit, hints)
+    _, _, proof = strategies.prove(plant.circuit, "linear", hints=near)
+    unproven = ~(proof.lower > 0)
+    seen = anomaly.scores(plant.circuit, near)
+    decoy = anomaly.scores(plant.decoy, margins.hints_like(plant.decoy, hints))
+    clean = (seen["margin"] < 0) & ~plant.planted
     return {
-        "inputs": statistics.fmean(of_inputs),
-        "inputs_least": min(of_inputs),
-        "models": pair_area([one["largest"] for one in seen], [one["largest_decoy"] for one in seen]),
+        "pair": plant.pair,
+        "wrong": plant.wrong,
+        "planted": int(plant.planted.sum()),
+        "planted_unproven": int((plant.planted & unproven).sum()),
+        "right_unproven": int((clean & unproven).sum()),
+        # Of the right inputs, those that each bound by itself leaves unproven.
+        "right_flagged": {stage: int((clean & ~(seen[stage] < 0)).sum()) for stage in ("stage 1", "stage 2")},
+        "instruments": {
+            name: {
+                "false_rates": anomaly.false_rates(score, plant.planted, clean).tolist(),
+                "largest": float(score.max()),
+                "largest_decoy": float(decoy[name].max()),
+            }
+            for name, score in seen.items()
+        },
     }
 
 
-def _kind_text(kind: str, models: Sequence[Mapping[str, Any]]) -> str:
+def run(
+    subject: Subject, *, n: int, kind: Sequence[str], plant_seed: int, excess: float, tune_steps: int
+) -> Outcome:
+    """Raises ValueError where n or tune_steps is below 1."""
+    for name, value in (("n", n), ("tune_steps", tune_steps)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    rng, hints = np.random.default_rng(plant_seed), margins.hints_of(subject.circuit)
+
+    def plant(kind: str) -> anomaly.Plant:
+        if kind in backdoor.TRIGGERS:
+            return backdoor.plant(subject.params, subject.config, kind, rng, tune_steps)
+        return anomaly.plant(subject.circuit, kind, rng, excess)
+
+    kinds = {
+        own: [_record_of(plant(own), hints) for _ in tqdm(range(n), desc=own, unit="model", disable=None)]
+        for own in kind
+    }
+    return Outcome({"excess": excess, "kinds": kinds})
+
+
+def _kind(kind: str, models: Sequence[Mapping[str, Any]]) -> list[str | Table]:
     rows = []
     for name in models[0]["instruments"]:
-        found = areas(models, name)
-        inputs = f"{found['inputs']:.4f} ({found['inputs_least']:.4f})"
-        rows.append([name, inputs, f"{found['models']:.3f}"])
+        found = anomaly.areas(models, name)
+        rows.append((name, (found["inputs"], found["inputs_least"]), found["models"]))
     planted, unproven = (sum(model[x] for model in models) for x in ("planted", "planted_unproven"))
     left = {"all stages": statistics.median(model["right_unproven"] for model in models)} | {
         f"{stage} alone": statistics.median(model["right_flagged"][stage] for model in models)
         for stage in ("stage 1", "stage 2")
     }
-    return "\n\n".join(
-        [
-            f"## {kind}: {len(models)} models",
-            table(["instrument", "inputs", "models"], rows),
-            f"Unproven: {unproven} of the {planted} planted inputs. Right inputs unproven, median: "
-            + ", ".join(f"{number:g} by {name}" for name, number in left.items())
-            + ".",
-        ]
-    )
+    columns = ("instrument", Column("inputs", "{:.4f} ({:.4f})"), Column("models", ".3f"))
+    return [
+        f"## {kind}: {len(models)} models",
+        listed(f"anomaly_{kind}", f"Areas under ROC curves, {kind}.", columns, rows),
+        f"Unproven: {unproven} of the {planted} planted inputs. Right inputs unproven, median: "
+        + ", ".join(f"{number:g} by {name}" for name, number in left.items())
+        + ".",
+    ]
 
 
-def anomaly_text(record: Mapping[str, Any]) -> str:
-    """What experiments.anomaly prints."""
-    parts = [_kind_text(kind, models) for kind, models in record["kinds"].items()]
-    return "\n\n".join(["# Planted wrong answers", *parts, EXPLANATION])
+def document(record: Mapping[str, Any]) -> list[str | Table]:
+    parts = [part for kind, models in record["kinds"].items() for part in _kind(kind, models)]
+    return ["# Planted wrong answers", *parts, EXPLANATION]
+
+
+STUDY = Study(
+    name="anomaly",
+    question="Which instruments see a planted wrong answer without being told?",
+    command="anomaly",
+    run=run,
+    needs=needs_circuit,
+    document=document,
+    drawings={
+        "anomaly": Drawing(
+            "Planted wrong answers: how many right inputs each instrument suspects before them.",
+            lambda _, outcome: figures.anomaly(outcome.record),
+        )
+    },
+    options=(
+        Option("n", 20, "Planted models of each kind.", int),
+        Option("kind", KINDS, "How wrong answers are planted; default all.", choices=KINDS),
+        Option("plant_seed", 0, "Of the pairs that are planted.", int),
+        Option("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.", float),
+        Option("tune_steps", backdoor.STEPS, "Of fine-tuning.", int),
+    ),
+    stage=None,
+)

@@ -1,26 +1,25 @@
-"""The tables of bounds, made from the dictionary that bounds.json holds."""
+"""The study `bounds`: how far the sum over neurons can be from the integral, and the logits from the form."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from modadd_jax.report.text import table
+from matplotlib.figure import Figure
 
-# Rows of the table, in the order of the argument: quadrature, its parts, residuals, totals.
-ROWS = {
-    "sweep": "sweep",
-    "lipschitz_relu": "Lipschitz",
-    "koksma": "Koksma",
-    "l2": "L2",
-    "series": "16 moments and tail",
-    "sweep_abs": "abs part: sweep",
-    "lipschitz_abs": "abs part: Lipschitz, folded",
-    "id_exact": "id part: exact",
-    "angle": "angle, psi for 2 phi",
-    "sweep_psi": "sweep with psi",
-    "pre_residual": "pre-activation residual",
-    "w_residual": "W_L residual",
-    "total": "total (sweep)",
-    "total_lipschitz": "total (Lipschitz + angle)",
-}
+from modadd_jax.analysis.bounds import registry
+from modadd_jax.analysis.bounds.table import summarize_bounds
+from modadd_jax.analysis.reading import frequency_of
+from modadd_jax.figures import bounds as figures
+from modadd_jax.report.study import (
+    Drawing,
+    Option,
+    Outcome,
+    Section,
+    Study,
+    Subject,
+    needs_circuit,
+    read_benchmark,
+)
+from modadd_jax.report.table import Column, Table, cited
 
 TERMS = {
     "waves": "event sums against the form",
@@ -34,76 +33,144 @@ TERMS = {
 
 EXPLANATION = """\
 Relative to 2/3, the size of the integral; bounds with rounding slack. true: attained by brute force.
-naive: with no explanation of the MLP; vacuous: not below it. bound / true: 1 is as good as a bound can be."""
+trivial: with no structure of the MLP used; a bound is non-vacuous where it is below that. bound / true: 1
+is as good as a bound can be."""
+
+COST_KEYS = {"sizes", "exponents", "p_fixed", "m_fixed"}  # of the benchmark, for its figure
 
 
-def _number(x: float) -> str:
-    return f"{x:.4f}" if 1e-3 <= abs(x) < 1e4 else f"{x:.2e}"
+def _yardsticks(form: str) -> tuple[Column, ...]:
+    return (
+        Column("true", form, "{}.true"),
+        Column("trivial", form, "{}.naive"),
+        Column("non-vacuous", "", "{}.non_vacuous"),
+    )
 
 
-def _degree(x: int) -> str:
-    return "64 or more" if x >= 64 else str(x)
-
-
-def frequency_text(record: dict[str, Any]) -> str:
-    """The paper's table for one key frequency."""
+def quadrature_table(record: Mapping[str, Any]) -> Table:
+    """The paper's table: every bound of every key frequency."""
     rows = [
-        [
-            label,
-            _number(entry["upper"]),
-            _number(entry["true"]),
-            "-" if entry["ratio"] is None else f"{entry['ratio']:.3g}",
-            _number(entry["naive"]),
-            "yes" if entry["non_vacuous"] else "VACUOUS",
-        ]
-        for name, label in ROWS.items()
-        for entry in [record["entries"][name]]
+        ((str(f["k"]), spec.label), f"frequencies[{i}].entries.{spec.name}")
+        for i, f in enumerate(record["frequencies"])
+        for spec in registry.BOUNDS
     ]
-    facts = record["moment_facts"]
-    return "\n\n".join(
-        [
-            f"## k = {record['k']}, {record['n_neurons']} neurons",
-            table(["bound on", "bound", "true", "bound / true", "naive", "non-vacuous"], rows),
-            f"Lipschitz / sweep: {record['lipschitz_over_sweep']:.1f}. Largest moment of the error: "
-            f"j = {facts['dominant']}, {facts['dominant_share']:.0%} of the sum to |j| = 16. "
-            f"Degree of exactness to 1 %: {_degree(facts['degree'])} (random phases "
-            f"{_degree(facts['degree_random'])}, as many uniform nodes {_degree(facts['degree_uniform'])}).",
-        ]
+    columns = (
+        Column("bound", ".4g", "{}.upper"),
+        *_yardsticks(".4g"),
+        Column("bound / true", ".3g", "{}.ratio"),
     )
+    caption = "Proven bounds of the error of the quadrature, its parts and residuals, relative to 2/3."
+    return cited("bounds", caption, "bounds.json", record, ("k", "bound on"), columns, rows)
 
 
-def logit_text(bound: dict[str, Any]) -> str:
-    """Bound of the logits for each closed form, and its terms."""
-    header = ["form", "bound", "true", "bound / true", "naive", "non-vacuous"]
-    rows, terms = [], []
-    for form, record in bound["forms"].items():
-        total, true, naive = (record[name] for name in ("total", "true", "naive"))
-        mark = "yes" if record["non_vacuous"] else "VACUOUS"
-        rows.append(
-            [
-                form,
-                *map(_number, (total, true)),
-                f"{total / true:.3f}" if true > 0 else "-",
-                _number(naive),
-                mark,
-            ]
-        )
-        terms.append([form, *(_number(record["terms"][name]) for name in TERMS)])
-    by_integral = bound["forms"]["primary"]["by_integral"]
-    return "\n\n".join(
-        [
-            "## Logits: sup over a, b, c of |class-centred logits - closed form|",
-            table(header, rows),
-            "Largest value of each term:",
-            table(["form", *TERMS.values()], terms),
-            f"Form primary through the integral alone (the frequencies' totals): {_number(by_integral)}.",
-        ]
+def moments_table(record: Mapping[str, Any]) -> Table:
+    """How exact the learned rules are, compared with random phases and as many uniform nodes."""
+    degrees = ("", "_random", "_uniform")
+    columns = (
+        Column("neurons", "d", "{}.n_neurons"),
+        Column("Lipschitz / sweep", ".1f", "{}.lipschitz_over_sweep"),
+        Column(
+            "largest moment of the error",
+            "j = {:d}, {:.0%}",
+            tuple(f"{{}}.moment_facts.{x}" for x in ("dominant", "dominant_share")),
+        ),
+        *(Column(f"degree{x.replace('_', ', ')}", "d", f"{{}}.moment_facts.degree{x}") for x in degrees),
     )
+    rows = [((str(f["k"]),), f"frequencies[{i}]") for i, f in enumerate(record["frequencies"])]
+    caption = (
+        "The largest moment of the error and its share of the sum to |j| = 16; degree of exactness to 1 % of "
+        "the rule, of random phases and of as many uniform nodes (64 stands for 64 or more)."
+    )
+    return cited("bound_moments", caption, "bounds.json", record, ("k",), columns, rows)
 
 
-def bounds_text(record: dict[str, Any]) -> str:
-    """What experiments.bounds prints: of `summarize_bounds`."""
+def logit_table(record: Mapping[str, Any]) -> Table:
+    rows = [((form,), f"logit_bound.forms.{form}") for form in record["logit_bound"]["forms"]]
+    columns = (Column("bound", ".4g", "{}.total"), *_yardsticks(".4g"))
+    caption = "Largest difference between a logit and the closed form, over all inputs and classes."
+    return cited("logit_bound", caption, "bounds.json", record, ("form",), columns, rows)
+
+
+def terms_table(record: Mapping[str, Any]) -> Table:
+    rows = [((form,), f"logit_bound.forms.{form}.terms") for form in record["logit_bound"]["forms"]]
+    columns = [Column(words, ".4g", f"{{}}.{name}") for name, words in TERMS.items()]
+    caption = "Largest value of each term of the logits' bound."
+    return cited("logit_bound_terms", caption, "bounds.json", record, ("form",), columns, rows)
+
+
+def document(record: Mapping[str, Any]) -> list[str | Table]:
     if record["logit_bound"] is None:
-        return "no key frequency: there is nothing to bound yet"
-    parts = [frequency_text(frequency) for frequency in record["frequencies"]]
-    return "\n\n".join(["# Bounds", EXPLANATION, *parts, logit_text(record["logit_bound"])])
+        return ["no key frequency: there is nothing to bound yet"]
+    by_integral = record["logit_bound"]["forms"]["primary"]["by_integral"]
+    return [
+        "# Bounds",
+        EXPLANATION,
+        quadrature_table(record),
+        moments_table(record),
+        "## Logits: sup over a, b, c of |class-centred logits - closed form|",
+        logit_table(record),
+        terms_table(record),
+        f"Form primary through the integral alone (the frequencies' totals): {by_integral:.4g}.",
+    ]
+
+
+def run(subject: Subject, *, k: int | None, cost: Mapping[str, Any] | None) -> Outcome:
+    """Raises ValueError where k is no key frequency."""
+    if k is not None:
+        frequency_of(subject.reading, k)
+    table = subject.bound_table
+    return Outcome(summarize_bounds(subject.reading if table is None else table))
+
+
+def _of_table(draw: Callable) -> Callable[[Subject, Outcome], Figure | None]:
+    return lambda subject, _: None if subject.bound_table is None else draw(subject.bound_table)
+
+
+def _bands(subject: Subject, outcome: Outcome) -> Figure | None:
+    table = subject.bound_table
+    return None if table is None else figures.bands(subject.reading, table, outcome.options["k"])
+
+
+def _cost(subject: Subject, outcome: Outcome) -> Figure | None:
+    cost = outcome.options["cost"]
+    return None if cost is None else figures.cost(cost)
+
+
+STUDY = Study(
+    name="bounds",
+    question="How far can the sum over neurons be from the integral, and the logits from the closed form?",
+    command="bounds",
+    run=run,
+    needs=needs_circuit,
+    document=document,
+    drawings={
+        "bounds": Drawing(
+            "Every bound (bars) and the value that it bounds (black lines).", _of_table(figures.bound_bars)
+        ),
+        "bounds_bands": Drawing(
+            "What the bounds say about the sum, class by class, and about the error at every θ.", _bands
+        ),
+        "bounds_moments": Drawing(
+            "The moments of the learned rules: small ones make a good quadrature.",
+            _of_table(figures.moments),
+        ),
+        "bounds_cost": Drawing("How the cost of the bounds grows.", _cost),
+    },
+    sections=(Section("bound", "How far from the integral: a proof", "bound.html"),),
+    options=(
+        Option("k", None, "Key frequency of the figure with bands; default the heaviest.", int),
+        Option(
+            "cost",
+            None,
+            "JSON of benchmarks.bounds, to draw how the cost grows.",
+            parse=lambda path: read_benchmark(path, "bounds", lambda report: report.keys() >= COST_KEYS),
+        ),
+    ),
+    sources={
+        "": "modadd_jax.analysis.bounds.table.summarize_bounds",
+        "frequencies.entries": "modadd_jax.analysis.bounds.table.bound_table",
+        "frequencies.sweep": "modadd_jax.analysis.bounds.supremum.supremum",
+        "frequencies.lipschitz": "modadd_jax.analysis.bounds.classical.lipschitz_bound",
+        "logit_bound": "modadd_jax.analysis.bounds.logits.logit_bound",
+    },
+)

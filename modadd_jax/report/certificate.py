@@ -1,8 +1,13 @@
-"""What a certificate says, for a person: made from the dictionary that certificate.json holds."""
+"""The study `certificate`, a proof of accuracy, and `check`, which proves it again."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from modadd_jax.report.text import table
+from modadd_jax import checker
+from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.studies.frontier import uncounted, uncounted_text
+from modadd_jax.report.study import Option, Outcome, Section, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, cited, listed
 
 # More unproven inputs than this are not worth reading one by one.
 LISTED = 12
@@ -12,15 +17,32 @@ Proven: the right logit exceeds every other. Real arithmetic: the float32 weight
 Float32 program: as run, with every rounding bounded. Share: operations over p^3 m, folded brute force."""
 
 
-def _statement(name: str, said: dict[str, Any]) -> list[str]:
-    smallest = said["smallest_proven_margin"]
-    return [
-        name,
-        f"{said['proven_accuracy']:.4%}",
-        str(len(said["unproven"])),
-        "-" if smallest is None else f"{smallest:.3f}",
-        f"{said['slack']:.2g}",
-    ]
+def statements(record: Mapping[str, Any]) -> Table:
+    columns = (
+        Column("proven accuracy", ".4%", "{}.proven_accuracy"),
+        Column("proven inputs", "d", "{}.proven_inputs"),
+        Column("smallest margin", ".3f", "{}.smallest_proven_margin"),
+        Column("slack", ".2g", "{}.slack"),
+    )
+    rows = [(("real arithmetic",), "real"), (("float32 program",), "float32")]
+    caption = f"Certificate of accuracy, strategy {record['strategy']}."
+    return cited("certificate", caption, "certificate.json", record, ("statement",), columns, rows)
+
+
+def _total(counts: Mapping[str, int] | None) -> int | None:
+    """Of one step; None where its operations could not be counted."""
+    return None if counts is None else sum(counts.values()) - counts["index"]
+
+
+def operations(record: Mapping[str, Any]) -> Table:
+    """What each step of the proof costs, indexing left out."""
+    brute = record["brute_force_operations"]
+    totals = {step: _total(counts) for step, counts in record["operation_counts"]["steps"].items()}
+    totals["all"] = record["operations"]
+    rows = [(step, total, None if total is None else total / brute) for step, total in totals.items()]
+    columns = ("step", Column("operations", ",d"), Column("share", ".3%"))
+    caption = "Operations of each step of the proof, and their share of brute force."
+    return listed("certificate_operations", caption, columns, rows)
 
 
 def _unproven(pairs: list[list[int]]) -> str:
@@ -30,30 +52,56 @@ def _unproven(pairs: list[list[int]]) -> str:
     return f"Unproven inputs (a, b): {shown}" + (", ..." if len(pairs) > LISTED else "")
 
 
-def certificate_text(record: dict[str, Any]) -> str:
-    """What experiments.certify prints."""
+def document(record: Mapping[str, Any]) -> list[str | Table]:
     counts = record["operation_counts"]
     brute = record["brute_force_operations"]
-    totals = {step: sum(c.values()) - c["index"] for step, c in counts["steps"].items()}
-    fold = sum(counts["fold"].values()) - counts["fold"]["index"]
-    rows = [[step, f"{total:,}", f"{total / brute:.3%}"] for step, total in totals.items()]
-    rows.append(["all", f"{record['operations']:,}", f"{record['operations'] / brute:.3%}"])
+    fold, reasons = _total(counts["fold"]), uncounted(record)
     stages = ", ".join(f"{stage}: {share:.2%}" for stage, share in record["stages"].items())
     half = counts["brute_force_symmetric_half"]
-    said = [
-        _statement("real arithmetic", record["real"]),
-        _statement("float32 program", record["float32"]),
+    return [
+        f"# Certificate, strategy {record['strategy']}",
+        statements(record),
+        _unproven(record["real"]["unproven"]),
+        f"Inputs by the finest stage they needed: {stages}.",
+        operations(record),
+        *([uncounted_text(reasons)] if reasons else []),
+        f"Brute force: {brute:,} multiply-adds"
+        + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
+        + f". Folding the weights, which both need: {'not counted' if fold is None else f'{fold:,}'}.",
+        EXPLANATION,
     ]
-    return "\n\n".join(
-        [
-            f"# Certificate, strategy {record['strategy']}",
-            table(["statement", "proven accuracy", "unproven", "smallest margin", "slack"], said),
-            _unproven(record["real"]["unproven"]),
-            f"Inputs by the finest stage they needed: {stages}.",
-            table(["step", "operations", "share"], rows),
-            f"Brute force: {brute:,} multiply-adds"
-            + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
-            + f". Folding the weights, which both need: {fold:,}.",
-            EXPLANATION,
-        ]
-    )
+
+
+def run(subject: Subject, *, strategy: str) -> Outcome:
+    return Outcome(strategies.certify(subject.params, subject.config, strategy))
+
+
+def check(subject: Subject) -> Outcome:
+    """Raises ValueError where the checker rejects the certificate, or there is none."""
+    record = subject.records.get(STUDY.file)
+    if record is None:
+        raise ValueError("there is no certificate to check")
+    checker.check(dict(record), subject.params, subject.config.to_dict())
+    return Outcome(None)
+
+
+STUDY = Study(
+    name="certificate",
+    question="Which share of the answers can be proven right for less than brute force?",
+    command="certify",
+    run=run,
+    needs=needs_circuit,
+    document=document,
+    sections=(Section("certificate", "A certificate of accuracy", "certificate.html"),),
+    options=(Option("strategy", "auto", "How to prove it.", choices=("auto", *strategies.STRATEGIES)),),
+    sources={"": "modadd_jax.analysis.certificates.strategies.certify"},
+)
+
+CHECK = Study(
+    name="check",
+    question="Does a program that shares no code with the first accept the certificate?",
+    command="certify",
+    run=check,
+    needs=needs_circuit,
+    has_record=False,
+)

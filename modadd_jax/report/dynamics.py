@@ -1,90 +1,121 @@
-"""When things appear during training: the milestones of dynamics.json, and their table."""
+"""The study `dynamics`: how the circuit forms, over all seeds and checkpoints of a run."""
 
-import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-from modadd_jax.report.text import table
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
 
-Row = Mapping[str, Any]
-
-
-def over_keys(row: Row, name: str) -> float:
-    """Mean of a quantity over the followed frequencies that have neurons, weighted by their weight."""
-    parts = [(f["weight_share"], f[name]) for f in row["frequencies"] if f[name] is not None]
-    total = sum(share for share, _ in parts)
-    return sum(share * x for share, x in parts) / total if total else math.nan
-
-
-def key_weight(row: Row) -> float:
-    """Share of the weight alpha * beta at the frequencies that are keys in the end."""
-    return sum(f["weight_share"] for f in row["frequencies"])
+from modadd_jax import circuit as circuits
+from modadd_jax.analysis.studies import dynamics
+from modadd_jax.figures.dynamics import dynamics as draw
+from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, cited, listed
+from modadd_jax.storage.load import seeds_alive_at
+from modadd_jax.storage.workdir import Workdir
+from modadd_jax.training.step import seed_mask, state_like
 
 
-def _at_least(name: str, least: float) -> Callable[[Row, Row], bool]:
-    return lambda row, last: row[name] is not None and row[name] >= least
+def alive_at_the_end(workdir: Workdir) -> list[int]:
+    """The rows of the seeds that reached the last step; a warning names the others, which were not finite.
+
+    Raises ValueError where there is none.
+    """
+    config, seeds = workdir.config, np.asarray(workdir.config.train.seeds)
+    step, state = workdir.restore(state_like(config), workdir.steps()[-1])
+    alive = seeds_alive_at(config, state, step)
+    if not alive.any():
+        raise ValueError(f"{workdir.path}: every seed stopped before step {step}, not finite after it")
+    if not alive.all():
+        stopped = seeds[~alive].tolist()
+        warnings.warn(f"seeds {stopped} stopped before step {step} and are left out", stacklevel=2)
+    return np.flatnonzero(alive).tolist()
 
 
-def _non_vacuous(row: Row, last: Row) -> bool:
-    found = row["frequencies"]
-    return bool(found) and all(f["total"] is not None and f["total"] < f["naive"] for f in found)
+def _circuits(workdir: Workdir, step: int, rows: list[int]) -> list[circuits.Circuit]:
+    """The circuits of some seeds at a saved step, folded in float64."""
+    _, state = workdir.restore(state_like(workdir.config), step)
+    exact = jax.tree.map(lambda x: np.asarray(x, np.float64), state.params)
+    model = workdir.config.model
+    return [circuits.fold({name: x[row] for name, x in exact.items()}, model) for row in rows]
 
 
-# name -> (words, whether it holds of a row, given the last row of the run). Thresholds are
-# conventions: what matters is the order, and the curves are in the figure.
-MILESTONES: dict[str, tuple[str, Callable[[Row, Row], bool]]] = {
-    "train_accuracy": ("train accuracy at least 0.99", _at_least("train_accuracy", 0.99)),
-    "test_accuracy": ("test accuracy at least 0.99", _at_least("test_accuracy", 0.99)),
-    "key_weight": ("0.9 of the weight at the final keys", lambda row, _: key_weight(row) >= 0.9),
-    "one_wave": ("median neuron 0.9 one wave", _at_least("pre_median", 0.9)),
-    "phases": (
-        "std of psi - 2 phi at most 0.1 rad",
-        lambda row, _: over_keys(row, "phase_circular_std") <= 0.1,
-    ),
-    "gamma": (
-        "gamma at half its final value",
-        lambda row, last: over_keys(row, "gamma") >= over_keys(last, "gamma") / 2 > 0,
-    ),
-    "quadrature": (
-        "quadrature error within twice its final value",
-        lambda row, last: over_keys(row, "quadrature_error") <= 2 * over_keys(last, "quadrature_error"),
-    ),
-    "bound": ("total bound below naive on every key", _non_vacuous),
-    "closed_form": ("closed form (full) explains 0.9 of the logits", _at_least("r2_full", 0.9)),
-}
+def run(subject: Subject) -> Outcome:
+    """Raises ValueError where no seed reached the last step."""
+    workdir, steps, config = subject.workdir, subject.steps, subject.config
+    alive = alive_at_the_end(workdir)
+    numbers = [config.train.seeds[row] for row in alive]
+    keys = [dynamics.keys_of(last) for last in _circuits(workdir, steps[-1], alive)]
+    masks = [seed_mask(jnp.int32(seed), config) for seed in numbers]
+    rows: list[list[dict]] = [[] for _ in keys]
+    for step in tqdm(steps, unit="checkpoint", disable=None):
+        found = _circuits(workdir, step, alive)
+        for circuit, mask, ks, own in zip(found, masks, keys, rows, strict=True):
+            own.append(dynamics.record(step, dynamics.snapshot(circuit, mask, jnp.asarray(ks, int))))
+    seeds = [
+        {"seed": seed, "keys": ks, "milestones": dynamics.milestones(own), "rows": own}
+        for seed, ks, own in zip(numbers, keys, rows, strict=True)
+    ]
+    return Outcome({"steps": steps, "seeds": seeds}, about={"checkpoint": {"step": steps[-1]}})
 
 
-def milestones(rows: Sequence[Row]) -> dict[str, int | None]:
-    """For each milestone the first saved step from which on it holds to the end, or None."""
-    found: dict[str, int | None] = {}
-    for name, (_, holds) in MILESTONES.items():
-        step = None
-        for row in reversed(rows):
-            if not holds(row, rows[-1]):
-                break
-            step = row["step"]
-        found[name] = step
-    return found
+def needs(subject: Subject) -> str | None:
+    if subject.config.imported:
+        return "an imported model has one step and no training to follow"
+    if len(subject.steps) < 2:
+        return f"training is followed over at least 2 checkpoints, got {len(subject.steps)}"
+    return needs_circuit(subject)
 
 
-def dynamics_text(seeds: Sequence[Mapping[str, Any]]) -> str:
-    """The table of milestones over the seeds of a run, and each seed's keys."""
-    rows = []
-    for name, (words, _) in MILESTONES.items():
+def milestones_table(record: Mapping[str, Any]) -> Table:
+    seeds = [seed["seed"] for seed in record["seeds"]]
+    columns = [Column(f"seed {seed}", "d", f"seeds[{i}].milestones.{{}}") for i, seed in enumerate(seeds)]
+    rows = [((words,), name) for name, (words, _) in dynamics.MILESTONES.items()]
+    caption = "The first checkpoint from which on it holds to the end of the run."
+    return cited("milestones", caption, "dynamics.json", record, ("what",), columns, rows)
+
+
+def spread_table(record: Mapping[str, Any]) -> Table:
+    """The milestones over the seeds of a run; without a row for one seed."""
+    rows, seeds = [], record["seeds"]
+    for name, (words, _) in dynamics.MILESTONES.items():
         steps = sorted(s["milestones"][name] for s in seeds if s["milestones"][name] is not None)
-        middle = f"{statistics.median(steps):g}" if steps else "-"
-        spread = f"{steps[0]} to {steps[-1]}" if steps else "-"
-        rows.append([words, middle, spread, f"{len(steps)} of {len(seeds)}"])
-    keys = [f"seed {s['seed']}: " + (", ".join(map(str, s["keys"])) or "no key frequency") for s in seeds]
-    return "\n".join(
-        [
-            "The first checkpoint from which on it holds, over seeds:",
-            "",
-            table(["what", "median step", "range", "seeds"], rows),
-            "",
-            "Key frequencies at the last checkpoint:",
-            "",
-            *[f"- {line}" for line in keys],
-        ]
+        ends = (steps[0], steps[-1]) if steps else (None, None)
+        rows.append((words, statistics.median(steps) if steps else None, ends, len(steps)))
+    columns = ("what", Column("median step", "g"), Column("range", "{} to {}"), Column("seeds", "d"))
+    caption = f"The milestones over {len(seeds)} seeds, and how many reached each."
+    return listed("milestones_spread", caption, columns, rows if len(seeds) > 1 else ())
+
+
+def document(record: Mapping[str, Any]) -> list[str | Table]:
+    keys = (
+        f"- seed {s['seed']}: {', '.join(map(str, s['keys'])) or 'no key frequency'}" for s in record["seeds"]
     )
+    return [
+        milestones_table(record),
+        spread_table(record),
+        "Key frequencies at the last checkpoint:",
+        "\n".join(keys),
+    ]
+
+
+STUDY = Study(
+    name="dynamics",
+    question="When does each part of the circuit form during training?",
+    command="dynamics",
+    run=run,
+    needs=needs,
+    document=document,
+    drawings={
+        "dynamics": Drawing(
+            "From the first step to the last.", lambda _, outcome: draw(outcome.record["seeds"])
+        )
+    },
+    sections=(Section("dynamics", "How it forms", "dynamics.html"),),
+    sources={"": "modadd_jax.analysis.studies.dynamics.milestones"},
+    is_of_run=True,
+)

@@ -1,76 +1,15 @@
-"""What proof of accuracy costs: points of the frontier, from certificates, and their table."""
+"""The document of frontier.json: what proof of accuracy costs."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from modadd_jax.report.text import table
-
-# The last step of a stage, in the order of the operations of certificate.json (None: the last of all); a
-# strategy that is not here has one stage.
-STAGES = {
-    "integral": {"integral": "integral", "integral + linear": None},
-    "low_rank": {"low_rank": "margins", "low_rank + exact": "exact"},
-    "linear": {"linear 1": "stage 1", "linear 1-2": "stage 2", "linear 1-3": "stage 3"},
-}
+from modadd_jax.analysis.certificates.strategies import STRATEGIES
+from modadd_jax.analysis.studies.frontier import uncounted_text
+from modadd_jax.report.table import Column, Table, listed
 
 EXPLANATION = """\
 Each cell: operations over p^3 m, folded brute force, and the share of the inputs that they prove, by real
 arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for what it left. -: nothing was left."""
-
-
-def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each stage of a strategy had proven, and for how many operations in all up to there.
-
-    An input that is not proven has come to the last stage; so what needed no more than an earlier one is
-    proven by it.
-
-    Args:
-      record: certificate.json.
-    Returns:
-      dicts of `name`, `operations`, `share` of brute force, and `proven`, in [0, 1].
-    """
-    steps = record["operation_counts"]["steps"]
-    totals = {step: sum(c.values()) - c["index"] for step, c in steps.items()}
-    strategy, brute = record["strategy"], record["brute_force_operations"]
-    found, spent, proven, names = [], 0, 0.0, {}
-    for name, step in STAGES.get(strategy, {strategy: None}).items():
-        names.setdefault(step or list(steps)[-1], name)
-    for step, total in totals.items():
-        spent += total
-        if step in names:
-            proven += record["stages"].get(str(len(found) + 1), 0.0)
-            found.append({"name": names[step], "operations": spent, "share": spent / brute, "proven": proven})
-    found[-1]["proven"] = record["proven_accuracy"]
-    return found
-
-
-def model_of(name: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One curve of frontier.json.
-
-    Args:
-      name: of the model.
-      records: certificate.json by strategy, brute force among them.
-    """
-    config = records["brute"]["config"]["model"]
-    return {
-        "name": name,
-        "p": config["p"],
-        "m": config["d_mlp"],
-        "keys": len(records["linear"]["hints"]["k"]),
-        "extra": len(records["linear"]["hints"]["extra"]),
-        "accuracy": records["brute"]["proven_accuracy"],
-        "slack": records["brute"]["slack"],
-        "points": sorted((q for r in records.values() for q in points(r)), key=lambda q: q["operations"]),
-    }
-
-
-def frontier(model: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The points that prove more than every cheaper one."""
-    kept: list[dict[str, Any]] = []
-    for point in model["points"]:  # ascending in operations
-        if not kept or point["proven"] > kept[-1]["proven"]:
-            kept.append(point)
-    return kept
 
 
 def _percent(share: float) -> str:
@@ -78,17 +17,24 @@ def _percent(share: float) -> str:
     return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"
 
 
-def frontier_text(models: list[Mapping[str, Any]]) -> str:
-    """What experiments.frontier prints."""
-    names = [*STAGES["integral"], *STAGES["linear"], "events", *STAGES["low_rank"], "brute"]
-    rows = []
-    for model in models:
+def _cell(point: Mapping[str, Any] | None) -> tuple[str | None, str | None]:
+    if point is None:
+        return None, None
+    share = "not counted" if point["share"] is None else f"{point['share']:.2%}"
+    return share, _percent(point["proven"])
+
+
+def document(record: Mapping[str, Any]) -> list[str | Table]:
+    names = [stage.name for strategy in STRATEGIES.values() for stage in strategy.stages]
+    rows, reasons = [], []
+    for model in record["models"]:
         by_name = {point["name"]: point for point in model["points"]}
-        cells = [
-            f"{by_name[name]['share']:.2%}: {_percent(by_name[name]['proven'])}" if name in by_name else "-"
-            for name in names
+        cells = (_cell(by_name.get(name)) for name in names)
+        rows.append((model["name"], (model["keys"], model["extra"]), *cells))
+        reasons += [
+            f"{model['name']}, {name}: {uncounted_text(found)}" for name, found in model["uncounted"].items()
         ]
-        rows.append([model["name"], f"{model['keys']} + {model['extra']}", *cells])
-    return "\n\n".join(
-        ["# Operations against proven accuracy", table(["model", "keys + extra", *names], rows), EXPLANATION]
-    )
+    columns = ("model", Column("keys + extra", "{} + {}"), *(Column(name, "{}: {}") for name in names))
+    caption = "Operations against proven accuracy."
+    table = listed("frontier", caption, columns, rows)
+    return ["# Operations against proven accuracy", table, *reasons, EXPLANATION]

@@ -1,56 +1,21 @@
-"""What experiments.summarize prints, made from the dictionaries that summary.json holds."""
+"""The study `summary`: every seed of a run, clean or not and why; and the document of a whole sweep."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modadd_jax.report.text import table
-
-# Quantities of a seed in words; a maximum or minimum is over its key frequencies.
-WORDS = {
-    "n_keys": "key frequencies",
-    "doubles": "pairs (k, 2k) among them",
-    "multiples": "multiples 2 to 5 among them",
-    "min_neurons": "fewest neurons of a key",
-    "min_weight_share": "smallest weight share of a key",
-    "min_gamma": "smallest gamma",
-    "max_gamma": "largest gamma",
-    "max_m4": "largest |M_4| share",
-    "max_gap_ratio": "largest std / mean of gaps",
-    "max_quadrature_error": "largest quadrature error",
-    "max_sweep_bound": "its sweep bound",
-    "max_total_bound": "largest total bound",
-    "min_phase_r2": "smallest phase R2",
-    "max_phase_std": "largest phase std (rad)",
-    "r2_primary": "closed form, cos x: R2",
-    "r2_full": "closed form, + gamma + t0: R2",
-    "mirrored": "mirrored share of the logits",
-    "bias": "share that depends on c alone",
-    "swapped": "swapped share",
-    "logit_scale": "logit scale (rms)",
-    "logit_bound": "logit bound, form full",
-    "proven_accuracy": "accuracy proven by stage 1",
-    "accuracy": "accuracy",
-    "cross_entropy": "cross-entropy (nats)",
-    "min_margin": "smallest margin",
-}
-KEY_WORDS = {
-    "n_neurons": "neurons",
-    "weight_share": "weight share",
-    "gamma": "gamma",
-    "m4": "|M_4| share",
-    "double_is_key": "2k is a key",
-    "is_double_of_key": "k is 2 k' of a key k'",
-    "is_multiple_of_key": "k is 2 to 5 times a key k'",
-}
+from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
+from modadd_jax.analysis.population.summaries import summarize_seeds
+from modadd_jax.analysis.population.sweep_map import settings_text, value_text
+from modadd_jax.figures import population as figures
+from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, cited, listed
+from modadd_jax.storage.workdir import sha256_of_params
+from modadd_jax.training.step import state_like
 
 EXPLANATION = """\
 clean: accuracy 1, circular std of psi - 2 phi at most 0.03 rad on every key frequency, closed form R2 at
 least 0.99. muddy: all answers right, but not that. failed: an answer wrong, or training not finite.
 Errors and bounds of a frequency relative to 2/3; largest and smallest are over the key frequencies."""
-
-
-def number(x: float | int | None, digits: int = 4) -> str:
-    return "-" if x is None else str(x) if isinstance(x, int) else f"{x:.{digits}g}"
 
 
 def share_text(share: Mapping[str, Any]) -> str:
@@ -70,61 +35,42 @@ def counts_text(counts: Mapping[str, Any]) -> str:
     )
 
 
-def _seed_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    header = [
-        "seed",
-        "verdict",
-        "keys",
-        "phase std",
-        "R2 full",
-        "error",
-        "gamma",
-        "scale",
-        "accuracy",
-        "proven",
-    ]
-    lines = []
-    for row in rows:
-        if "accuracy" not in row:
-            lines.append([str(row["seed"]), row["verdict"], *["-"] * (len(header) - 2)])
-            continue
-        keys = row["frequencies"]
-        lines.append(
-            [
-                str(row["seed"]),
-                row["verdict"],
-                " ".join(str(f["k"]) for f in keys) or "-",
-                number(max((f["phase_circular_std"] for f in keys), default=None), 2),
-                f"{row['closed_form']['r2_full']:.4f}" if keys else "-",
-                number(max((f["quadrature_error"]["relu"] for f in keys), default=None), 2),
-                "-" if not keys else " ".join(f"{f['gamma_mean']:.2f}" for f in keys),
-                number(row["logit_scale"], 3),
-                number(row["accuracy"], 6),
-                f"{row['proven_accuracy']:.0%}",
-            ]
-        )
-    return table(header, lines)
+def seeds_table(summary: Mapping[str, Any]) -> Table:
+    columns = (
+        Column("accuracy", ".4%", "{}.accuracy"),
+        Column("smallest margin", ".2f", "{}.min_margin"),
+        Column("R² of the closed form", ".4f", "{}.closed_form.r2_full", "$R^2$"),
+        Column("phase std", ".2g", "{}.frequencies[*].phase_circular_std:max"),
+        Column("error", ".2g", "{}.frequencies[*].quadrature_error.relu:max"),
+        Column("γ", ".2f", "{}.frequencies[*].gamma_mean:list", r"$\gamma$"),
+        Column("scale", ".3g", "{}.logit_scale"),
+        Column("proven by stage 1", ".2%", "{}.proven_accuracy"),
+    )
+    rows = []
+    for i, row in enumerate(summary["seeds"]):
+        keys = " ".join(str(f["k"]) for f in row.get("frequencies", ())) or "-"
+        labels = (str(row["seed"]), row["verdict"], keys)
+        rows.append((labels, f"seeds[{i}]" if "accuracy" in row else None))
+    heads = ("seed", "verdict", "key frequencies")
+    return cited("seeds", "Every seed.", "summary.json", summary, heads, columns, rows)
 
 
-def _spread_table(distributions: Mapping[str, Any]) -> str:
-    header = ["quantity", "median", "10 to 90 %", "least", "largest", "clean, median", "muddy, median"]
+def spread_table(distributions: Mapping[str, Any]) -> Table:
     lines = []
-    for name, words in WORDS.items():
-        found = distributions[name]
+    for statistic in STATISTICS:
+        found = distributions[statistic.name]
         middle = found["all"]
-        if middle is None:
-            continue
-        own = [None if found[group] is None else found[group]["median"] for group in ("clean", "muddy")]
-        lines.append(
-            [
-                words,
-                number(middle["median"]),
-                f"{number(middle['p10'], 3)} to {number(middle['p90'], 3)}",
-                *(number(middle[end]) for end in ("min", "max")),
-                *map(number, own),
-            ]
-        )
-    return table(header, lines)
+        if middle is not None:
+            own = (None if found[group] is None else found[group]["median"] for group in ("clean", "muddy"))
+            ends = (middle["p10"], middle["p90"])
+            lines.append((statistic.label, middle["median"], ends, middle["min"], middle["max"], *own))
+    columns = (
+        "quantity",
+        Column("median", ".4g"),
+        Column("10 to 90 %", "{:.3g} to {:.3g}"),
+        *(Column(head, ".4g") for head in ("least", "largest", "clean, median", "muddy, median")),
+    )
+    return listed("distributions", "Over the seeds analysed.", columns, lines)
 
 
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -149,55 +95,82 @@ def _list(title: str, lines: Sequence[str]) -> list[str]:
     return [f"## {title}", "\n".join(f"- {line}" for line in lines) if lines else "none"]
 
 
-def summary_text(summary: Mapping[str, Any]) -> str:
+def document(summary: Mapping[str, Any]) -> list[str | Table]:
     """Of the summary of one run."""
     model, rows = summary["config"]["model"], summary["seeds"]
-    parts = [
+    return [
         f"# Step {summary['checkpoint']['step']}, p = {model['p']}, {model['d_mlp']} neurons",
         counts_text(summary["counts"]),
         EXPLANATION,
-        "## Seeds",
-        _seed_table(rows),
+        seeds_table(summary),
         *_list("Not clean", failures(rows)),
         *_list("Key frequencies that are multiples of another, mod p and up to sign", relation_lines(rows)),
-        "## Over the seeds analysed",
-        _spread_table(summary["distributions"]),
+        spread_table(summary["distributions"]),
     ]
-    return "\n\n".join(parts)
+
+
+def run(subject: Subject) -> Outcome:
+    config = subject.config
+    step, state = subject.workdir.restore(state_like(config), subject.step)
+    found = summarize_seeds(config, state, step)
+    about = {"checkpoint": {"step": step, "params_sha256": sha256_of_params(state.params)}}
+    return Outcome({"config": config.to_dict()} | found, about=about)
+
+
+def needs(subject: Subject) -> str | None:
+    return "an imported model is no family of seeds" if subject.config.imported else needs_circuit(subject)
+
+
+def _drawing(name: str, caption: str) -> Drawing:
+    return Drawing(caption, lambda _, outcome: figures.of_run(outcome.record).get(name))
+
+
+STUDY = Study(
+    name="summary",
+    question="Which seeds of a run are clean, which are not, and why?",
+    command="summarize",
+    run=run,
+    needs=needs,
+    document=document,
+    drawings={
+        "distributions": _drawing("distributions", "How the seeds are distributed."),
+        "keys": _drawing("keys", "The key frequencies of every seed."),
+    },
+    sections=(Section("seeds", "Every seed", "seeds.html"),),
+    sources={
+        "counts": "modadd_jax.analysis.population.sweep_map.counts",
+        "seeds": "modadd_jax.analysis.population.seed_statistics.seed_row",
+    },
+    is_of_run=True,
+)
 
 
 # The map.
 
 
-def value_text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def settings_text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
-
-
-def _cell_table(record: Mapping[str, Any]) -> str:
+def cells_table(record: Mapping[str, Any]) -> Table:
     fields = record["fields"]
-    medians = ("n_keys", "doubles", "min_gamma", "max_m4", "logit_scale", "max_quadrature_error", "r2_full")
-    medians += ("mirrored", "bias", "swapped")
-    short = ["keys", "(k,2k)", "gamma", "|M_4|", "scale", "error", "R2 full", "mirrored", "bias", "swapped"]
-    header = [*fields, "step", "clean", "muddy", "failed", "share clean (95 %)", *short]
+    shown = [statistic for statistic in STATISTICS if statistic.short is not None]
     lines = []
     for cell in record["cells"]:
         for at in cell["steps"]:
             share = at["clean_share"]
-            found = [at["distributions"][name]["all"] for name in medians]
+            found = (at["distributions"][statistic.name]["all"] for statistic in shown)
             lines.append(
-                [
+                (
                     *(value_text(cell["values"][field]) for field in fields),
-                    str(at["step"]),
-                    *(str(at[name]) for name in ("clean", "muddy", "failed")),
-                    f"{share['share']:.0%} ({share['low']:.0%} to {share['high']:.0%})",
-                    *("-" if x is None else number(x["median"], 3) for x in found),
-                ]
+                    at["step"],
+                    *(at[name] for name in ("clean", "muddy", "failed")),
+                    (share["share"], share["low"], share["high"]),
+                    *(None if x is None else x["median"] for x in found),
+                )
             )
-    return table(header, lines)
+    columns = (
+        *(*fields, "step", "clean", "muddy", "failed"),
+        Column("share clean (95 %)", "{:.0%} ({:.0%} to {:.0%})"),
+        *(Column(statistic.short, ".3g") for statistic in shown),
+    )
+    return listed("cells", "Cells, medians over seeds.", columns, lines, len(fields) + 1)
 
 
 def _line_texts(record: Mapping[str, Any]) -> list[str]:
@@ -213,19 +186,23 @@ def _line_texts(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _decider_table(records: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> str:
+def deciders_table(
+    name: str, caption: str, records: Sequence[Mapping[str, Any]], known: Sequence[Any]
+) -> Table:
+    """Which numbers tell clean from muddy; `known`: statistics, whose labels are printed."""
+    labels = {statistic.name: statistic.label for statistic in known}
     has_early = any(r.get("early_auc") is not None for r in records)
-    header = ["kind", "predictor", "clean, median", "muddy, median", "AUC", "+-", "within cells"]
-    header += ["AUC, first step"] if has_early else []
-    lines = []
-    for r in records:
-        line = [r["kind"], words.get(r["predictor"], r["predictor"])]
-        line += [number(r["clean_median"], 3), number(r["muddy_median"], 3)]
-        line += ["-" if r[name] is None else f"{r[name]:.2f}" for name in ("auc", "error", "within")]
-        if has_early:
-            line.append("-" if r["early_auc"] is None else f"{r['early_auc']:.2f}")
-        lines.append(line)
-    return table(header, lines)
+    numbers = ("clean_median", "muddy_median", "auc", "error", "within", *(("early_auc",) * has_early))
+    lines = [
+        (r["kind"], labels.get(r["predictor"], r["predictor"]), *(r[number] for number in numbers))
+        for r in records
+    ]
+    columns = (
+        *("kind", "predictor", Column("clean, median", ".3g"), Column("muddy, median", ".3g")),
+        *(Column(head, ".2f") for head in ("AUC", "+-", "within cells")),
+        *((Column("AUC, first step", ".2f"),) * has_early),
+    )
+    return listed(name, caption, columns, lines, 2)
 
 
 DECIDERS = """\
@@ -236,31 +213,33 @@ errors mean nothing. A number read from the finished circuit may be a symptom: w
 that of the first, {first}, is a forecast. Failed seeds are left out."""
 
 
-def map_text(record: Mapping[str, Any], cells: Sequence[Any]) -> str:
-    """Of the summary of a sweep, and its cells (`cells.Cell`)."""
+def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | Table]:
+    """Of the summary of a sweep, and its cells (`sweep_map.Cell`)."""
     deciders, keys = record["what_decides"], record["what_decides_keys"]
     first = min(at["step"] for cell in record["cells"] for at in cell["steps"])
     not_clean = [f"{cell.name}, {line}" for cell in cells for line in failures(cell.last)]
     pairs = record["doubles"]
-    parts = [
+    parts: list[str | Table] = [
         f"# {len(record['cells'])} cells",
         counts_text(record["all_seeds"]) + " At the last step of each cell.",
         EXPLANATION,
-        "## Cells, medians over seeds",
-        _cell_table(record),
+        cells_table(record),
         *_list("Share of clean seeds along each setting, at the last step", _line_texts(record)),
         "## What decides it",
         DECIDERS.format(n=len(deciders), first=first),
-        _decider_table(deciders, WORDS),
-        "The same over single key frequencies, clean where their circular std is at most 0.03 rad:",
-        _decider_table(keys, KEY_WORDS),
-        "Pairs (k, 2k) among the keys, beside what as many different random frequencies have on average: "
+        deciders_table("deciders", "What tells clean from muddy seeds.", deciders, STATISTICS),
+        deciders_table(
+            "key_deciders",
+            "The same over single key frequencies, clean where their circular std is at most 0.03 rad.",
+            keys,
+            KEY_STATISTICS,
+        ),
+        "Pairs (k, 2k) among the keys, and how many as many different random frequencies have on average: "
         + "; ".join(f"{name} {x['found']} (chance {x['expected']:.1f})" for name, x in pairs.items())
         + ".",
-        "## All seeds",
-        _spread_table(record["all_seeds"]["distributions"]),
+        spread_table(record["all_seeds"]["distributions"]),
         *_list("Not clean", not_clean),
     ]
     if record["unfinished"]:
         parts += _list("Cells not trained to their end, left out", record["unfinished"])
-    return "\n\n".join(parts)
+    return parts

@@ -1,36 +1,16 @@
-"""The content of secondary.json and its tables."""
+"""The study `secondary`: why a trained pizza looks like a clock, and what happens without it."""
 
-import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
+from matplotlib.figure import Figure
 
-from modadd_jax.analysis.reading import Frequency
-from modadd_jax.analysis.studies.ablations import Effect
-from modadd_jax.analysis.studies.secondary import GAMMA_STAR, STEPS, FrequencyStudy, Study, flatness
-from modadd_jax.report.text import table
-
-N_TERMS = 8  # of the products of waves that are listed, largest first
-
-# Rows of the table of ablations, in words.
-EDITS = {
-    "model": "the model",
-    "keep_primary": "primary frequency alone",
-    "harmonics_to_2": "harmonics 0 to 2",
-    "harmonics_to_4": "harmonics 0 to 4",
-    "harmonics_to_8": "harmonics 0 to 8",
-    "drop_secondary": "no secondary",
-    "drop_offset": "no offset",
-    "drop_secondary_offset": "neither secondary nor offset",
-    "set_gamma": "gamma = gamma*, phase ideal",
-    "psi_2phi": "psi = 2 phi",
-    "even_phi": "phi evenly spaced",
-    "even_phi_weighted": "phi spaced as the weights ask",
-    "key_outputs": "W_L at key frequencies",
-    "own_outputs": "W_L at own frequency",
-    "drop_skip": "no skip path",
-    "closed_form": "closed form, all harmonics",
-}
+from modadd_jax.analysis.studies import secondary
+from modadd_jax.analysis.studies.secondary_record import edit_name, secondary_record
+from modadd_jax.figures import secondary as figures
+from modadd_jax.report.analysis import key_rows
+from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, cited
 
 EXPLANATION = """\
 r2: share of the logit variance at output frequency k that the closed form explains, step by step; paths:
@@ -40,243 +20,147 @@ of g_k over its mean, measured and predicted with paths, before and after the se
 (|cos| has 0.483)."""
 
 GAMMAS = """\
-The gamma that does what each source of frequency 2k does (flattest: 0.13); gamma*: the flattest with this
-t0; coherence: 1 where all components at 2k are in phase with 2 phi. right logit: the frequency's share of
+The γ that does what each source of frequency 2k does (flattest: 0.13); γ*: the flattest with this
+t₀; coherence: 1 where all components at 2k are in phase with 2 phi. right logit: the frequency's share of
 it, mean and at the a-b where its |cos(w(a-b)/2)| is least (silent)."""
 
-
-def edit_name(name: str) -> str:
-    """An edit in words."""
-    return EDITS.get(name, "no " + name[5:].replace("k", "k = ") if name.startswith("drop_k") else name)
-
-
-def _number(x: Any) -> float | None:
-    return float(x) if math.isfinite(x) else None
-
-
-def _flatness(profile: Any) -> float | None:
-    """None where the mean is 0 to rounding, as it can be before there is structure."""
-    profile = np.asarray(profile).real
-    return _number(flatness(profile)) if abs(profile.mean()) > 1e-9 * abs(profile).max() else None
+STEPS = {
+    "primary": "cos x",
+    "gamma": "+ γ",
+    "offset": "+ t₀",
+    "harmonics": "+ harmonics",
+    "paths": "+ paths",
+}
 
 
-def _flatness_record(frequency: Frequency, own: FrequencyStudy, after: np.ndarray) -> dict[str, float | None]:
-    return {
-        "measured": _flatness(frequency.measured),
-        "predicted": _flatness(own.profiles["harmonics"]),
-        "predicted_with_paths": _flatness(own.profiles["paths"]),
-        "without_secondary": _flatness(after),
-        "predicted_without_secondary": _flatness(own.without_secondary),
-    }
+def _table(name: str, caption: str, record: Mapping[str, Any], columns: Any) -> Table:
+    return cited(name, caption, "secondary.json", record, ("k",), columns, key_rows(record))
 
 
-def _frequency_record(study: Study, index: int) -> dict[str, Any]:
-    frequency, own, keys = study.reading.frequencies[index], study.frequencies[index], study.reading.keys
-    offset = float(frequency.waveform.t[0].real)
-    gammas = np.asarray(study.cross.gamma[index])
-    others = gammas[:-2].sum() - gammas[index]
-    harmonics = zip(*(np.asarray(x) for x in own.harmonics), np.asarray(frequency.waveform.t), strict=True)
-    return {
-        "k": int(own.k),
-        "n_neurons": int(keys.n_neurons[index]),
-        "weight_share": float(keys.weight_share[index]),
-        "variance_share": float(own.variance_share),
-        "r2_steps": {name: _number(x) for name, x in own.steps.items()},
-        "r2_most": _number(own.ceiling),
-        "max_relative_difference": {name: _number(x) for name, x in own.differences.items()},
-        "gamma": float(-frequency.waveform.t[2].real),
-        "t0": offset,
-        "gamma_star": float(own.gamma_star) if abs(offset) < 0.5 else None,  # where it is defined
-        "first_order_difference": float(own.first_order),
-        "gamma_by_source": {
-            "own": float(gammas[index]),
-            "other_keys": float(others),
-            "other_neurons": float(gammas[-2]),
-            "skip": float(gammas[-1]),
-            "total": float(gammas.sum()),
-        },
-        "right_logit_share": _right_logit_share(study, index),
-        "harmonics": [
-            {
-                "j": j,
-                "amplitude": float(amplitude),
-                "phase": float(phase),
-                "coherence": float(coherence),
-                "mean": [float(mean.real), float(mean.imag)],
-            }
-            for j, (amplitude, phase, coherence, mean) in enumerate(harmonics)
-        ],
-        "flatness": _flatness_record(
-            frequency, own, np.asarray(study.effects["drop_secondary"].profiles[index])
-        ),
-    }
-
-
-def _right_logit_share(study: Study, index: int) -> dict[str, Any]:
-    """How much of the right logit is this frequency's: over all inputs, and where |cos(w d/2)| is least."""
-    measured = np.asarray(study.reading.frequencies[index].measured.real)
-    right = np.asarray(study.reading.logits[:, :, 0].mean(axis=1))  # [p (d)]
-    p, k = right.size, int(study.frequencies[index].k)
-    silent = int(np.argmin(np.abs(np.cos(np.pi * k * np.arange(p) / p))))
-    mean, there = (
-        m / r if r > 0 else None
-        for m, r in ((measured.mean(), right.mean()), (measured[silent], right[silent]))
+def steps_table(record: Mapping[str, Any]) -> Table:
+    """The closed form step by step, for each key frequency."""
+    columns = (
+        Column("variance", ".1%", "{}.variance_share"),
+        *(Column(words, ".4f", f"{{}}.r2_steps.{name}") for name, words in STEPS.items()),
+        Column("most", ".4f", "{}.r2_most"),
+        Column("off", ".3f", "{}.max_relative_difference.paths"),
+        Column("flatness", ".3f", "{}.flatness.measured"),
+        Column("predicted", ".3f", "{}.flatness.predicted_with_paths"),
+        Column("without", ".3f", "{}.flatness.without_secondary"),
+        Column("predicted without", ".3f", "{}.flatness.predicted_without_secondary"),
     )
-    return {"mean": mean, "a_minus_b": silent, "at_silent": there}
+    caption = (
+        "The closed form step by step: shares of the logit variance at each key frequency, and flatness."
+    )
+    return _table("secondary_steps", caption, record, columns)
 
 
-def _ablation_record(name: str, effect: Effect) -> dict[str, Any]:
-    values = {field: _number(getattr(effect, field)) for field in ("accuracy", "cross_entropy", "min_margin")}
-    return {"name": name} | values | {"r2": _number(effect.r2)}
+def whole_table(record: Mapping[str, Any]) -> Table:
+    """The same steps for all logits."""
+    columns = [Column(words, ".4f", f"r2_steps.{name}") for name, words in STEPS.items()]
+    columns.append(Column("most", ".4f", "r2_most"))
+    caption = "The closed form step by step: share of the variance of all logits."
+    rows = [(("all logits",), "{}")]
+    return cited("secondary_explained", caption, "secondary.json", record, ("of",), columns, rows)
 
 
-def _margin_record(study: Study) -> dict[str, Any]:
-    """Where the secondary is missed most: the a-b whose smallest margin falls furthest."""
-    before = np.asarray(study.effects["model"].margins)
-    after = np.asarray(study.effects["drop_secondary"].margins)
-    worst = int(np.argmax(before - after))
-    return {
-        "a_minus_b": worst,
-        "before": float(before[worst]),
-        "after": float(after[worst]),
-        "lost": float(before[worst] - after[worst]),
-    }
-
-
-def _cross_record(study: Study) -> dict[str, Any]:
-    cross, keys = study.cross, [int(k) for k in study.reading.keys.k]
-    terms = np.asarray(cross.terms)
-    largest = np.argsort(-terms, axis=None, kind="stable")[:N_TERMS]
-    pairs = [divmod(int(index), terms.shape[1]) for index in largest]
-    means = np.asarray(cross.sources.real.mean(axis=2))
-    return {
-        "keys": keys,
-        "writes": np.asarray(cross.writes).tolist(),
-        "profile_mean_by_source": means.tolist(),
-        "gamma_by_source": np.asarray(cross.gamma).tolist(),
-        "intended_share": float(cross.intended.sum()),
-        "other_share": float(cross.terms.sum()),
-        "largest_terms": [
-            {"k_in": k_in, "k_out": k_out, "share": float(terms[k_in, k_out])} for k_in, k_out in pairs
-        ],
-    }
-
-
-def secondary_record(study: Study | None) -> dict[str, Any]:
-    """The numbers of secondary.json: Python floats, ints and None, never NaN.
-
-    Args:
-      study: of a circuit; None where it has no key frequency.
-    """
-    record: dict[str, Any] = {"gamma_star_first_order": GAMMA_STAR}
-    if study is None:
-        steps = dict.fromkeys([*STEPS, "paths"])
-        empty = {"frequencies": [], "flatness": [], "ablations": [], "secondary_margin": None}
-        return record | {"r2_steps": steps, "r2_most": None} | empty | {"cross_talk": None}
-    frequencies = [_frequency_record(study, index) for index in range(len(study.frequencies))]
-    steps = {name: _number(x) for name, x in study.explained.items()}
-    return record | {
-        "r2_most": steps.pop("ceiling"),
-        "r2_steps": steps,
-        "frequencies": frequencies,
-        "flatness": [{"k": f["k"]} | f["flatness"] for f in frequencies],
-        "ablations": [_ablation_record(name, effect) for name, effect in study.effects.items()],
-        "gamma_set": study.gamma,
-        "secondary_margin": _margin_record(study),
-        "cross_talk": _cross_record(study),
-    }
-
-
-def _cell(x: float | None, form: str) -> str:
-    return "-" if x is None else format(x, form)
-
-
-def steps_table(record: dict[str, Any]) -> str:
-    """The closed form step by step: the whole model, then each key frequency."""
-    names = [*STEPS, "paths"]
-    rows = [
-        [
-            "all",
-            "",
-            *(_cell(record["r2_steps"][name], ".4f") for name in names),
-            _cell(record["r2_most"], ".4f"),
-        ]
-    ]
-    rows[0] += ["", "", "", "", ""]
-    for f in record["frequencies"]:
-        flat = f["flatness"]
-        rows.append(
-            [
-                str(f["k"]),
-                _cell(f["variance_share"], ".1%"),
-                *(_cell(f["r2_steps"][name], ".4f") for name in names),
-                _cell(f["r2_most"], ".4f"),
-                _cell(f["max_relative_difference"]["paths"], ".3f"),
-                *(_cell(flat[name], ".3f") for name in ("measured", "predicted_with_paths")),
-                *(_cell(flat[name], ".3f") for name in ("without_secondary", "predicted_without_secondary")),
-            ]
-        )
-    header = ["k", "variance", "cos x", "+ gamma", "+ t0", "+ harmonics", "+ paths", "most", "off"]
-    return table([*header, "flatness", "predicted", "without", "predicted"], rows)
-
-
-def gamma_table(record: dict[str, Any]) -> str:
+def gamma_table(record: Mapping[str, Any]) -> Table:
     """What does the work of a secondary component in each key frequency."""
-    names = ("own", "other_keys", "other_neurons", "skip", "total")
-    rows = [
-        [
-            str(f["k"]),
-            *(_cell(f["gamma_by_source"][name], "+.4f") for name in names),
-            _cell(f["gamma_star"], ".4f"),
-            _cell(f["t0"], "+.4f"),
-            _cell(f["harmonics"][2]["coherence"], ".4f"),
-            _cell(f["right_logit_share"]["mean"], ".1%"),
-            _cell(f["right_logit_share"]["at_silent"], ".1%"),
-        ]
-        for f in record["frequencies"]
-    ]
-    header = ["k", "own neurons", "other keys", "others", "skip", "total", "gamma*", "t0", "coherence"]
-    header += ["right logit", "where silent"]
-    return table(header, rows)
+    sources = {
+        "own": "own neurons",
+        "other_keys": "other keys",
+        "other_neurons": "other neurons",
+        "skip": "skip path",
+        "total": "total",
+    }
+    columns = (
+        *(Column(words, "+.4f", f"{{}}.gamma_by_source.{name}") for name, words in sources.items()),
+        Column("flatness", ".3f", "{}.flatness.measured"),
+        Column("without secondary", ".3f", "{}.flatness.without_secondary"),
+        Column("γ*", ".4f", "{}.gamma_star"),
+        Column("t₀", "+.4f", "{}.t0"),
+        Column("coherence", ".4f", "{}.harmonics[2].coherence"),
+        Column("right logit", ".1%", "{}.right_logit_share.mean"),
+        Column("where silent", ".1%", "{}.right_logit_share.at_silent"),
+    )
+    caption = (
+        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that "
+        "does the same, and the profile's coefficient of variation with and without "
+        "the neurons' secondary component."
+    )
+    return _table("secondary", caption, record, columns)
 
 
-def ablation_table(record: dict[str, Any]) -> str:
+def ablation_table(record: Mapping[str, Any]) -> Table:
     """One row for each edit."""
-    rows = [
-        [
-            edit_name(row["name"]),
-            _cell(row["accuracy"], ".4%"),
-            _cell(row["cross_entropy"], ".2e"),
-            _cell(row["min_margin"], ".2f"),
-            _cell(row["r2"], ".4f"),
-        ]
-        for row in record["ablations"]
-    ]
-    return table(["edit", "accuracy", "cross-entropy", "smallest margin", "r2"], rows)
+    columns = (
+        Column("accuracy", ".4%", "{}.accuracy"),
+        Column("cross-entropy", ".3g", "{}.cross_entropy"),
+        Column("smallest margin", ".2f", "{}.min_margin"),
+        Column("R²", ".4f", "{}.r2", "$R^2$"),
+    )
+    rows = [((edit_name(row["name"]),), f"ablations[{i}]") for i, row in enumerate(record["ablations"])]
+    caption = "Edits of the circuit; R²: share of the model's logit variance that the edited model explains."
+    return cited("ablations", caption, "secondary.json", record, ("edit",), columns, rows)
 
 
-def secondary_text(record: dict[str, Any]) -> str:
-    """What experiments.secondary prints."""
+def document(record: Mapping[str, Any]) -> list[str | Table]:
     if not record["frequencies"]:
-        return "no key frequency: there is no structure to study yet"
+        return ["no key frequency: there is no structure to study yet"]
     worst, cross = record["secondary_margin"], record["cross_talk"]
     terms = ", ".join(
         f"({t['k_in']}(a+b), {t['k_out']}c) {t['share']:.2%}" for t in cross["largest_terms"][:4]
     )
-    return "\n\n".join(
-        [
-            "# Secondary frequencies",
-            steps_table(record),
-            EXPLANATION,
-            gamma_table(record),
-            GAMMAS,
-            f"Without the secondary the smallest margin at a-b = {worst['a_minus_b']} falls furthest, from "
-            f"{worst['before']:.2f} to {worst['after']:.2f}.\n"
-            f"Logit variance that goes as c-(a+b): {cross['intended_share']:.2%}; "
-            f"the largest other terms: {terms}.",
-            "## Ablations",
-            ablation_table(record),
-            f"r2: share of the model's logit variance that the edited model's logits explain. gamma* = "
-            f"{record['gamma_set']:.4f}.",
-        ]
-    )
+    return [
+        "# Secondary frequencies",
+        whole_table(record),
+        steps_table(record),
+        EXPLANATION,
+        gamma_table(record),
+        GAMMAS,
+        f"Without the secondary the smallest margin at a-b = {worst['a_minus_b']} falls furthest, from "
+        f"{worst['before']:.2f} to {worst['after']:.2f}.\n"
+        f"Logit variance that goes as c-(a+b): {cross['intended_share']:.2%}; "
+        f"the largest other terms: {terms}.",
+        "## Ablations",
+        ablation_table(record),
+        f"γ* = {record['gamma_set']:.4f}.",
+    ]
+
+
+def run(subject: Subject) -> Outcome:
+    found = secondary.study(subject.reading) if subject.reading.frequencies else None
+    return Outcome(secondary_record(found), found)
+
+
+def _drawing(caption: str, draw: Callable[[Any], Figure]) -> Drawing:
+    return Drawing(caption, lambda _, outcome: None if outcome.found is None else draw(outcome.found))
+
+
+STUDY = Study(
+    name="secondary",
+    question="Why does a trained pizza look like a clock, and what without its secondary frequencies?",
+    command="secondary",
+    run=run,
+    needs=needs_circuit,
+    document=document,
+    drawings={
+        "secondary_profiles": _drawing(
+            "The profile over <i>a</i> − <i>b</i> with and without the secondary component.",
+            figures.levelled_profiles,
+        ),
+        "secondary_waveforms": _drawing(
+            "The waveform that the neurons of a frequency share.", figures.waveforms
+        ),
+        "secondary_ablations": _drawing("What is left when a part is edited out.", figures.ablations),
+    },
+    sections=(
+        Section("secondary", "The secondary frequency: why a pizza looks like a clock", "secondary.html"),
+    ),
+    sources={
+        "": "modadd_jax.analysis.studies.secondary_record.secondary_record",
+        "ablations": "modadd_jax.analysis.studies.ablations.evaluate",
+        "frequencies.gamma_by_source": "modadd_jax.analysis.studies.secondary.sources",
+        "frequencies.flatness": "modadd_jax.analysis.studies.secondary.flatness",
+    },
+)

@@ -1,25 +1,23 @@
-"""What experiments.width prints, made from the dictionary that width.json holds."""
+"""The document of width.json: how the error of the quadrature falls with the number of neurons."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modadd_jax.report.text import table
+from modadd_jax.analysis.studies.width import NODES
+from modadd_jax.report.table import Column, Table, listed
 
-NODES = {
-    "random": "random nodes, equal weights",
-    "random_gaps": "random nodes, weights by gaps",
-    "even": "even nodes",
+_OTHERS = {
+    "random": "- their weights at random nodes",
+    "gap_weights": "- their nodes, weights by gaps",
+    "centred": "- their weights, nodes in their cells' middles",
 }
-LAWS = NODES | {
+LAWS = {
+    **NODES,
     "trained": "trained, every key frequency",
-    "trained_random": "- their weights at random nodes",
-    "trained_gap_weights": "- their nodes, weights by gaps",
-    "trained_centred": "- their weights, nodes in their cells' middles",
+    **{f"trained_{name}": words for name, words in _OTHERS.items()},
     "trained_clean": "trained, phases clean",
-    "trained_clean_random": "- their weights at random nodes",
-    "trained_clean_gap_weights": "- their nodes, weights by gaps",
-    "trained_clean_centred": "- their weights, nodes in their cells' middles",
+    **{f"trained_clean_{name}": words for name, words in _OTHERS.items()},
 }
 AGAINST = {
     "random": "error of its weights at random nodes",
@@ -30,41 +28,29 @@ AGAINST = {
 
 EXPLANATION = """\
 error: largest over all theta and s, relative to the integral 2/3; with psi = 2 phi. n: neurons of the key
-frequency. A learned rule is set beside others made from it: its weights at random nodes (median of 32
+frequency. A learned rule is compared with others made from it: its weights at random nodes (median of 32
 draws), its nodes with half of both gaps as weights, its weights with every node in the middle of its cell,
 as many even nodes."""
 
+LAW = (
+    Column("exponent", "{:.2f} ± {:.2f}"),
+    Column("factor", ".3g"),
+    Column("R²", ".3f", latex="$R^2$"),
+    Column("points", "d"),
+)
 
-def _law(law: Mapping[str, Any] | None) -> list[str]:
+
+def _law(law: Mapping[str, Any] | None) -> tuple[Any, ...]:
     if law is None:
-        return ["-", "-", "-", "-"]
-    return [
-        f"{law['exponent']:.2f} ± {law['error']:.2f}",
-        f"{law['factor']:.3g}",
-        f"{law['r2']:.3f}",
-        str(law["points"]),
-    ]
+        return ((None, None), None, None, None)
+    return ((law["exponent"], law["error"]), law["factor"], law["r2"], law["points"])
 
 
 def _median(rows: Sequence[Mapping[str, Any]], field: str) -> float:
     return statistics.median(row[field] for row in rows)
 
 
-def _trained_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    header = [
-        "p",
-        "d_mlp",
-        "seeds",
-        "keys",
-        "n",
-        "error",
-        "10 to 90 %",
-        "random",
-        "by gaps",
-        "centred",
-        "even",
-    ]
-    header += ["error / random"]
+def _trained_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     groups: dict[tuple, list] = {}
     for row in rows:
         groups.setdefault((row["p"], row["d_mlp"]), []).append(row)
@@ -72,62 +58,54 @@ def _trained_table(rows: Sequence[Mapping[str, Any]]) -> str:
     for (p, d_mlp), own in sorted(groups.items()):
         errors = sorted(row["error"] for row in own)
         tenths = statistics.quantiles(errors, n=10, method="inclusive") if len(errors) > 1 else 9 * errors
+        seeds = len({(row["workdir"], row["seed"]) for row in own})
+        medians = (_median(own, name) for name in ("random", "gap_weights", "centred", "even"))
         ratio = statistics.median(row["error"] / row["random"] for row in own)
-        lines.append(
-            [
-                str(p),
-                str(d_mlp),
-                str(len({(row["workdir"], row["seed"]) for row in own})),
-                str(len(own)),
-                f"{_median(own, 'n'):g}",
-                f"{_median(own, 'error'):.3g}",
-                f"{tenths[0]:.2g} to {tenths[8]:.2g}",
-                *(f"{_median(own, name):.3g}" for name in ("random", "gap_weights", "centred", "even")),
-                f"{ratio:.2f}",
-            ]
-        )
-    return table(header, lines)
+        spread = (_median(own, "error"), (tenths[0], tenths[8]))
+        lines.append((p, d_mlp, seeds, len(own), _median(own, "n"), *spread, *medians, ratio))
+    columns = (
+        *("p", "d_mlp", "seeds", "keys", Column("n", "g")),
+        *(Column("error", ".3g"), Column("10 to 90 %", "{:.2g} to {:.2g}")),
+        *(Column(head, ".3g") for head in ("random", "by gaps", "centred", "even")),
+        Column("error / random", ".2f"),
+    )
+    return listed("width_trained", "Trained models, medians over key frequencies.", columns, lines, 2)
 
 
-def _constructed_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    sizes = sorted({row["n"] for row in rows})
+def _constructed_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     found = {(row["nodes"], row["n"]): row for row in rows}
 
     def cell(nodes, n):
         row = found[nodes, n]
-        if nodes == "even":  # turning the nodes changes no error
-            return f"{row['median']:.3g}"
-        return f"{row['median']:.3g} ({row['p10']:.2g} to {row['p90']:.2g})"
+        # Turning even nodes changes no error.
+        return row["median"] if nodes == "even" else (row["median"], row["p10"], row["p90"])
 
-    return table(["n", *NODES.values()], [[str(n), *(cell(nodes, n) for nodes in NODES)] for n in sizes])
+    lines = [(n, *(cell(nodes, n) for nodes in NODES)) for n in sorted({row["n"] for row in rows})]
+    forms = {nodes: ".3g" if nodes == "even" else "{:.3g} ({:.2g} to {:.2g})" for nodes in NODES}
+    columns = ("n", *(Column(words, forms[nodes]) for nodes, words in NODES.items()))
+    return listed("width_constructed", "Constructed rules, median (10 to 90 %).", columns, lines)
 
 
-def width_text(report: Mapping[str, Any]) -> str:
+def document(record: Mapping[str, Any]) -> list[str | Table]:
     """Of width.json."""
-    fits = report["fits"]
-    parts = [
+    fits, trained = record["fits"], record["trained"]
+    laws = [(words, *_law(fits[name])) for name, words in LAWS.items() if fits.get(name) is not None]
+    parts: list[str | Table] = [
         "# Error against the number of neurons",
         EXPLANATION,
-        "## Constructed rules, median (10 to 90 %)",
-        _constructed_table(report["constructed"]),
+        _constructed_table(record["constructed"]),
+        _trained_table(trained),
+        listed("width_laws", "error = factor n^exponent", ("rules", *LAW), laws),
     ]
-    if report["trained"]:
-        parts += ["## Trained models, medians over key frequencies", _trained_table(report["trained"])]
-    shown = {name: words for name, words in LAWS.items() if fits.get(name) is not None}
-    header = ["rules", "exponent", "factor", "R2", "points"]
-    parts += [
-        "## error = factor n^exponent",
-        table(header, [[words, *_law(fits[name])] for name, words in shown.items()]),
-    ]
-    if report["trained"]:
+    if trained:
         lines = [
-            [name.replace("_", ", "), words, *_law(fits[f"{name}_against_{field}"])]
+            (name.replace("_", ", "), words, *_law(fits[f"{name}_against_{field}"]))
             for name in ("trained", "trained_clean")
             for field, words in AGAINST.items()
         ]
+        caption = "What predicts the error of a learned rule: error = factor x^exponent"
         parts += [
-            "## What predicts the error of a learned rule: error = factor x^exponent",
-            table(["rules", "x", "exponent", "factor", "R2", "points"], lines),
+            listed("width_against", caption, ("rules", "x", *LAW), lines, 2),
             "Standard errors take key frequencies as independent, though those of a seed are not quite.",
         ]
-    return "\n\n".join(parts)
+    return parts

@@ -23,7 +23,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
+from modadd_jax import float64
 from modadd_jax.config import Config
 
 CONFIG_FILE = "config.json"
@@ -50,7 +51,7 @@ def sha256_of_array(array: Any) -> str:
     return hashlib.sha256(head + array.tobytes()).hexdigest()
 
 
-def sha256_of_params(params: dict[str, Any]) -> str:
+def sha256_of_params(params: Mapping[str, Any]) -> str:
     """SHA-256 (hex) of a parameter set: of its sorted names and arrays' digests."""
     lines = "".join(f"{name} {sha256_of_array(params[name])}\n" for name in sorted(params))
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -234,7 +235,7 @@ class Workdir:
         raise faults[0]
 
     def _restore(self, like: Any, step: int) -> Any:
-        """The state as NumPy arrays: JAX would narrow float64 in a process without x64."""
+        """The state of one step; float64 arrays stay so, whatever the process has chosen."""
         wanted = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in _flat(like).items()}
         where = f"checkpoint {self.path / CHECKPOINTS / str(step)}"
         try:
@@ -258,7 +259,9 @@ class Workdir:
         broken = [name for name in arrays if sha256_of_array(arrays[name]) != digests.get(name)]
         if broken:
             raise ValueError(f"{where} is damaged: SHA-256 differs for {_brief(broken)}")
-        return jax.tree.unflatten(jax.tree.structure(like), [arrays[n] for n in wanted])
+        with float64.enabled():
+            leaves = [jax.numpy.asarray(arrays[name]) for name in wanted]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Moves the checkpoints after `step`, which were found damaged, to damaged/; says where they are."""

@@ -1,6 +1,6 @@
 """Train configs into workdirs, for every command that trains: resumable, with progress and messages.
 
-Runs that share a compiled program (`train.program_of`) and a schedule train together, as rows of one
+Runs that share a compiled program (`train.compile_key`) and a schedule train together, as rows of one
 program over all devices; each has a workdir of its own.
 """
 
@@ -9,9 +9,10 @@ import itertools
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from modadd_jax.config import Config
 from modadd_jax.storage.workdir import Workdir, locked
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
+from modadd_jax.training.cutting import Cutter, check_cutter, cut_rows
 
 # Steps between two looks at the signals: a run asked to stop does so within that many.
 PIECE = 50
@@ -107,61 +109,20 @@ class Preemption:
 
     def __enter__(self) -> "Preemption":
         self.asked = False
-        self.before = signal.signal(signal.SIGTERM, self._note)
+        # Python lets the main thread alone set what a signal does.
+        self.heard = threading.current_thread() is threading.main_thread()
+        self.before = signal.signal(signal.SIGTERM, self._note) if self.heard else None
         return self
 
     def __exit__(self, *_) -> None:
-        signal.signal(signal.SIGTERM, self.before)
+        if self.heard:
+            signal.signal(signal.SIGTERM, self.before)
 
     def _note(self, *_) -> None:
         self.asked = True
 
     def __bool__(self) -> bool:
         return parallel.any_process(self.asked)
-
-
-# (params [S, ...] of all seeds of a config, config) -> (params, for each seed what was done: .k, .keys).
-# `analysis.studies.cut.cut_muddy` is one; it comes from the caller, as training knows no analysis.
-Cutter = Callable[[dict[str, np.ndarray], Config], tuple[dict[str, np.ndarray], list]]
-
-
-def check_cutter(config: Config, cutter: Cutter | None) -> None:
-    """Raises ValueError where the config cuts keys and nobody says how."""
-    if config.train.cuts and cutter is None:
-        raise ValueError(
-            f"cut_steps={config.train.cut_steps} needs a cutter: pass analysis.studies.cut.cut_muddy"
-        )
-
-
-def cut_rows(workdir: Workdir, state: train.TrainState, cutter: Cutter, alive: np.ndarray):
-    """One run's state after a cut, and its rows for the metrics. A seed that is cut gets a fresh optimiser.
-
-    Args:
-      state: NumPy [S, ...].
-      alive: [S] bool; the others are left as they are.
-    """
-    config = workdir.config
-    seeds = np.flatnonzero(alive)
-    own = config.replace(seeds=[config.train.seeds[i] for i in seeds])
-    params, cuts = cutter({name: np.asarray(x)[seeds] for name, x in state.params.items()}, own)
-    done = np.flatnonzero([cut.k > 0 for cut in cuts])
-    step = int(np.asarray(state.step)[seeds[0]])
-    rows = [
-        {"step": step + 1, "seed": own.train.seeds[i], "cut": cuts[i].k, "keys": list(cuts[i].keys)}
-        for i in done
-    ]
-    if not done.size:
-        return state, []
-    new = {name: x[done] for name, x in params.items()}
-    fresh = jax.vmap(train.make_optimizer(config).init)(new)
-
-    def put(whole, part):
-        whole = np.array(whole)
-        whole[seeds[done]] = np.asarray(part)
-        return whole
-
-    put_all = jax.tree.map(put, (state.params, state.opt_state), (new, fresh))
-    return state._replace(params=put_all[0], opt_state=put_all[1]), rows
 
 
 def metric_rows(step: int, config: Config, metrics: train.Metrics, alive: np.ndarray) -> list[dict]:
@@ -198,15 +159,15 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
     `resume` is False.
     """
     with contextlib.ExitStack() as stack:
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             if parallel.is_first():
                 stack.enter_context(locked(Workdir.create(run.path, run.config).path))
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             workdir = Workdir.create(run.path, run.config)
             if workdir.steps() and not resume:
                 raise ValueError(f"workdir {workdir.path} holds this run already: --noresume leaves it alone")
             step, state = workdir.restore(train.state_like(run.config)) if workdir.steps() else (0, None)
-        with parallel.agreed():
+        with parallel.raise_on_all_processes():
             if parallel.is_first() and state is not None:
                 for place in workdir.set_aside_after(step):
                     print(f"the damaged checkpoint is now {place}")
@@ -248,7 +209,7 @@ def run_together(
     A run none of whose seeds is finite any more is complete too: the seeds' last good states are its end.
 
     Args:
-      runs: configs with equal `train.program_of` and equal schedules.
+      runs: configs with equal `train.compile_key` and equal schedules.
       wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
       resume: whether a workdir that holds some of this run already is gone on with.
       cutter: how keys are cut, where a config has cut_steps.
@@ -292,6 +253,91 @@ def end_if_asked(stop: Preemption) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
 
+class Batch:
+    """Runs that stand at the same step, all fresh or none, as rows of one program.
+
+    S rows: the seeds of all runs, one run after the other.
+    """
+
+    def __init__(self, starts: list[Start], wave_size: int | None):
+        self.workdirs = [start.workdir for start in starts]
+        self.config, self.step = self.workdirs[0].config, starts[0].step
+        self.is_fresh = starts[0].state is None
+        configs = [workdir.config for workdir in self.workdirs]
+        specs = train.specs_of(configs)
+        self.seeds = specs.seed  # [S]
+        self.ends = np.cumsum([config.train.num_seeds for config in configs])[:-1]  # where a run's rows end
+        self.plan = train.plan(self.config, len(self.seeds), wave_size or train.rows_that_fit(self.config))
+        init, self.chunk, self.evaluate = train.seed_functions(self.config, split=self.plan.split)
+        self.specs = parallel.scatter(specs, self.plan)  # one entry a wave, here and below
+        self.states, self.masks = map(list, zip(*(init(spec) for spec in self.specs), strict=True))
+        if not self.is_fresh:
+            loaded = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(start.state for start in starts))
+            self.states = parallel.scatter(loaded, self.plan)
+        self.alive = self.gathered([state.step for state in self.states]) == self.step  # bool [S]
+
+    def gathered(self, parts: list) -> Any:
+        """NumPy [S, ...] of a tree for each wave."""
+        return parallel.gather(parts, len(self.seeds))
+
+    def begin(self) -> None:
+        """Notes in the workdirs what arithmetic trains from here on, and drops the metrics of a fresh run."""
+        session = {"step": self.step} | parallel.arithmetic(self.plan)
+        with parallel.raise_on_all_processes():
+            if parallel.is_first():
+                for workdir in self.workdirs:
+                    workdir.append_session(session)
+                    if self.is_fresh:
+                        workdir.truncate_metrics(-1)
+
+    def train_to(self, step: int) -> list[str]:
+        """Trains to a step. Returns the seeds, by name, whose numbers were not finite any more: they stop."""
+        program = self.chunk(step - self.step)
+        waves = zip(self.specs, self.states, self.masks, strict=True)
+        self.states, finites = map(list, zip(*(program(*wave) for wave in waves), strict=True))
+        finite = self.gathered(finites)
+        owners = [workdir.path.name for workdir in self.workdirs for _ in workdir.config.train.seeds]
+        stopped = [f"seed {self.seeds[row]} of {owners[row]}" for row in np.flatnonzero(self.alive & ~finite)]
+        self.alive &= finite
+        self.step = step
+        return stopped
+
+    def measure(self) -> str:
+        """Appends the metrics of this step to the workdirs. Returns them in short."""
+        waves = zip(self.states, self.masks, self.specs, strict=True)
+        metrics = self.gathered([self.evaluate(state.params, mask, spec) for state, mask, spec in waves])
+        of_runs = zip(self.workdirs, split(metrics, self.ends), np.split(self.alive, self.ends), strict=True)
+        rows = [metric_rows(self.step, workdir.config, values, ok) for workdir, values, ok in of_runs]
+        with parallel.raise_on_all_processes():
+            if parallel.is_first():
+                for workdir, own in zip(self.workdirs, rows, strict=True):
+                    workdir.append_metrics(own)
+        return summary(list(itertools.chain(*rows)))
+
+    def cut(self, cutter: Cutter) -> dict[Path, int]:
+        """Cuts keys where this step is one of a run's `cut_steps`. Returns of how many seeds of each run."""
+        whole, counts = split(self.gathered(self.states), self.ends), {}
+        for index, (workdir, ok) in enumerate(
+            zip(self.workdirs, np.split(self.alive, self.ends), strict=True)
+        ):
+            if self.step in workdir.config.train.cuts and ok.any():
+                whole[index], rows = cut_rows(workdir.config, whole[index], cutter, ok)
+                counts[workdir.path] = len(rows)
+                with parallel.raise_on_all_processes():
+                    if parallel.is_first():
+                        workdir.append_metrics(rows)
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *whole)
+        self.states = parallel.scatter(joined, self.plan)
+        return counts
+
+    def save(self, step: int) -> None:
+        """Saves the state of every run as `step`."""
+        whole = self.gathered(self.states)
+        with parallel.raise_on_all_processes():
+            for workdir, state in zip(self.workdirs, split(whole, self.ends), strict=True):
+                workdir.save(step, state)
+
+
 def advance(
     starts: list[Start],
     wave_size: int | None,
@@ -300,114 +346,52 @@ def advance(
     end_without_seeds: bool = False,
 ) -> None:
     """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
-    with train.x64_of(starts[0].workdir.config):
-        _advance(starts, wave_size, stop, cutter, end_without_seeds)
-
-
-def _advance(
-    starts: list[Start],
-    wave_size: int | None,
-    stop: Preemption,
-    cutter: Cutter | None,
-    end_without_seeds: bool,
-) -> None:
-    workdirs = [s.workdir for s in starts]
-    config, start = workdirs[0].config, starts[0].step
-    if start == config.train.num_steps:
+    config = starts[0].workdir.config
+    if starts[0].step == config.train.num_steps:
         return
-    rows = train.rows_of(w.config for w in workdirs)
-    num_rows = len(rows.seed)
-    if wave_size is None:
-        wave_size = train.rows_that_fit(config)
-    waves = train.plan(config, num_rows, wave_size)
-    init, chunk, evaluate = train.seed_functions(config, split=waves.split)
-    with parallel.agreed():
-        if parallel.is_first():
-            for workdir in workdirs:
-                workdir.append_session({"step": start} | parallel.arithmetic(waves))
-    parts = np.cumsum([w.config.train.num_seeds for w in workdirs])[:-1]  # where one run's rows end
-    owners = [w.path.name for w in workdirs for _ in w.config.train.seeds]
+    with train.x64_of(config), contextlib.closing(Progress(config, starts[0].step)) as progress:
+        batch = Batch(starts, wave_size)
+        batch.begin()
+        _train(batch, progress, stop, cutter, end_without_seeds)
+        for workdir, ok in zip(batch.workdirs, np.split(batch.alive, batch.ends), strict=True):
+            failed = [seed for seed, fine in zip(workdir.config.train.seeds, ok, strict=True) if not fine]
+            if failed:
+                progress.say(f"stopped before the end: seeds {failed} of {workdir.path}")
+            progress.say(f"trained {config.train.num_steps} steps into {workdir.path}")
 
-    row_waves = parallel.scatter(rows, waves)
-    states, masks = map(list, zip(*(init(row) for row in row_waves), strict=True))
-    if starts[0].state is not None:
-        loaded = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(s.state for s in starts))
-        states = parallel.scatter(loaded, waves)
-    alive = parallel.gather([state.step for state in states], num_rows) == start
-    progress = Progress(config, start)
 
-    def pause(step: int, evaluated: bool, saved: bool) -> None:
-        text = ""
-        if evaluated:
-            metrics = parallel.gather(
-                [evaluate(s.params, m) for s, m in zip(states, masks, strict=True)], num_rows
-            )
-            of_runs = zip(workdirs, split(metrics, parts), np.split(alive, parts), strict=True)
-            lines = [metric_rows(step, w.config, values, ok) for w, values, ok in of_runs]
-            with parallel.agreed():
-                if parallel.is_first():
-                    for workdir, some in zip(workdirs, lines, strict=True):
-                        workdir.append_metrics(some)
-            text = summary(list(itertools.chain(*lines)))
-        if saved:
-            whole = parallel.gather(states, num_rows)
-            with parallel.agreed():
-                for workdir, state in zip(workdirs, split(whole, parts), strict=True):
-                    workdir.save(step, state)
-        progress.update(step, text)
-
-    def cut(step: int) -> list[train.TrainState]:
-        """The states after the cuts that are due before update step + 1."""
-        whole = split(parallel.gather(states, num_rows), parts)
-        for index, (workdir, ok) in enumerate(zip(workdirs, np.split(alive, parts), strict=True)):
-            if step in workdir.config.train.cuts and ok.any():
-                whole[index], rows_cut = cut_rows(workdir, whole[index], cutter, ok)
-                progress.say(f"step {step}: a key is cut of {len(rows_cut)} seeds of {workdir.path}")
-                with parallel.agreed():
-                    if parallel.is_first():
-                        workdir.append_metrics(rows_cut)
-        return parallel.scatter(jax.tree.map(lambda *leaves: np.concatenate(leaves), *whole), waves)
-
-    if starts[0].state is None:
-        with parallel.agreed():
-            if parallel.is_first():
-                for workdir in workdirs:
-                    workdir.truncate_metrics(-1)
-        pause(0, True, True)
-    evaluated, saved = evaluated_steps(config), saved_steps(config)
-    cuts = {step for workdir in workdirs for step in workdir.config.train.cuts}
-    for step in stops(config, start, cuts):
-        if start in cuts:
-            states = cut(start)
-        program = chunk(step - start)
-        results = [program(*wave) for wave in zip(row_waves, states, masks, strict=True)]
-        states, finites = map(list, zip(*results, strict=True))
-        finite = parallel.gather(finites, num_rows)
-        for row in np.flatnonzero(alive & ~finite):
-            who = f"seed {rows.seed[row]} of {owners[row]}"
-            progress.say(f"{who} stopped: not finite between steps {start} and {step}")
-        alive &= finite
-        if not alive.any():
+def _train(
+    batch: Batch, progress: Progress, stop: Preemption, cutter: Cutter | None, end_without_seeds: bool
+) -> None:
+    config = batch.config
+    evaluated, saved, last = evaluated_steps(config), saved_steps(config), config.train.num_steps
+    if batch.is_fresh:
+        text = batch.measure()
+        batch.save(0)
+        progress.update(0, text)
+    cuts = {step for workdir in batch.workdirs for step in workdir.config.train.cuts}
+    for step in stops(config, batch.step, cuts):
+        before = batch.step
+        if before in cuts:
+            for path, count in batch.cut(cutter).items():
+                progress.say(f"step {before}: a key is cut of {count} seeds of {path}")
+        for who in batch.train_to(step):
+            progress.say(f"{who} stopped: not finite between steps {before} and {step}")
+        if not batch.alive.any():
             if not end_without_seeds:
-                progress.close()
-                raise ValueError(
-                    f"no seed is finite after step {step}: nothing more was saved in {workdirs[0].path}"
-                )
-            pause(config.train.num_steps, False, True)
-            break
+                where = batch.workdirs[0].path
+                raise ValueError(f"no seed is finite after step {step}: nothing more was saved in {where}")
+            batch.save(last)
+            progress.update(last)
+            return
         preempted = bool(stop)
-        pause(step, step in evaluated, step in saved or preempted)
-        start = step
-        if preempted and step < config.train.num_steps:
-            progress.close()
+        text = batch.measure() if step in evaluated else ""
+        if step in saved or preempted:
+            batch.save(step)
+        progress.update(step, text)
+        if preempted and step < last:
             progress.say(f"asked to stop: step {step} is saved; the same command goes on from there")
             raise SystemExit(128 + signal.SIGTERM)
-    progress.close()
-    for workdir, ok in zip(workdirs, np.split(alive, parts), strict=True):
-        failed = [seed for seed, fine in zip(workdir.config.train.seeds, ok, strict=True) if not fine]
-        if failed:
-            progress.say(f"stopped before the end: seeds {failed} of {workdir.path}")
-        progress.say(f"trained {workdir.config.train.num_steps} steps into {workdir.path}")
 
 
 def split(tree, parts: np.ndarray) -> list:

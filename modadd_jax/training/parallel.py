@@ -2,7 +2,7 @@
 
     rows [S, ...] -> waves of [W, ...] -> sharded over the mesh axis "seeds": W / D rows a device
 
-A single row on a CPU may have two devices instead, which share its pairs (`Waves.split`).
+A single row on a CPU may have two devices instead, which share its pairs (`Batches.split`).
 A row is whatever one seed has: its number, its rates, its state. Rows never talk to each other,
 so nothing is sent between devices while they train. Everything here works the same on one CPU,
 on many accelerators, and on several processes that `initialize` has joined.
@@ -23,6 +23,8 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from modadd_jax.jax_internals import DEVICES_FLAG
+
 AXIS = "seeds"
 PAIRS_AXIS = "pairs"  # of the devices that share a row's pairs
 
@@ -30,10 +32,10 @@ PAIRS_AXIS = "pairs"  # of the devices that share a row's pairs
 MEMORY_SHARE = 0.8
 
 
-class Waves(NamedTuple):
+class Batches(NamedTuple):
     """How S rows are split: `count` waves, one after the other, of `size` rows at once."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     size: int  # a multiple of the number of devices over `split`
     split: int = 1  # devices that share one row
 
@@ -54,7 +56,7 @@ def initialize(
     missing = [name for name, value in given.items() if value is None]
     if 0 < len(missing) < 3:
         raise ValueError(f"{', '.join(missing)} missing: give coordinator, num_processes and process_id")
-    if not missing:
+    if coordinator is not None and num_processes is not None and process_id is not None:
         host, _, port = coordinator.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"coordinator must be host:port, got {coordinator!r}")
@@ -81,7 +83,7 @@ def any_process(flag: bool) -> bool:
 
 
 @contextlib.contextmanager
-def agreed() -> Iterator[None]:
+def raise_on_all_processes() -> Iterator[None]:
     """A step that succeeds in all processes or raises in all; none leaves it before all have come to its end.
 
     Raises what it raised here (ValueError or OSError), and ValueError where that was in another process only.
@@ -104,14 +106,14 @@ def use_cores(num_rows: int, devices: int | None = None) -> None:
     """Makes the CPU several devices: one for each core, at most one a row, and two for a single row.
 
     Does nothing where JAX has started its backends already, or the user has set their number by the
-    environment (JAX_NUM_CPU_DEVICES, or --xla_force_host_platform_device_count in XLA_FLAGS). An
+    environment (JAX_NUM_CPU_DEVICES, or DEVICES_FLAG in XLA_FLAGS). An
     accelerator, where there is one, is used as before: only the CPU's devices are counted here.
 
     Args:
       num_rows: rows that are to be trained together.
       devices: how many; by default as above.
     """
-    set_by_user = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    set_by_user = DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
     if (set_by_user or jax.config.jax_num_cpu_devices != -1) and devices is None:
         return
     with contextlib.suppress(RuntimeError):  # the backends have started
@@ -156,7 +158,7 @@ def over_seeds(function: Callable, precision: str, group: int | None = None, spl
     )
 
 
-def arithmetic(waves: Waves) -> dict[str, Any]:
+def arithmetic(waves: Batches) -> dict[str, Any]:
     """What decides the last bits of a row, next to its config: the same of all this gives the same network.
 
     On an accelerator the number of rows at once is among it; on a CPU a row's bits do not depend on the
@@ -177,7 +179,7 @@ def arithmetic(waves: Waves) -> dict[str, Any]:
     }
 
 
-def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Waves:
+def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Batches:
     """The fewest waves of at most `wave_size` rows, all of one size so that one program serves them.
 
     Args:
@@ -193,10 +195,10 @@ def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Waves:
     count = 1
     if wave_size is not None:
         count = -(-num_rows // max(wave_size - wave_size % devices, devices))
-    return Waves(count, -(-num_rows // (count * devices)) * devices, split)
+    return Batches(count, -(-num_rows // (count * devices)) * devices, split)
 
 
-def scatter(rows: Any, waves: Waves) -> list[Any]:
+def scatter(rows: Any, waves: Batches) -> list[Any]:
     """A host's tree of [S, ...] as a tree of [W, ...] for each wave, on the devices.
 
     The last wave is filled up with copies of the last row; `gather` drops them.
@@ -219,7 +221,7 @@ def gather(parts: Sequence[Any], num_rows: int) -> Any:
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(x) for x in leaves])[:num_rows], *parts)
 
 
-def bytes_per_row(program: Callable, *rows: Any) -> int:
+def bytes_per_row(program: Any, *rows: Any) -> int:
     """Memory that one row of a compiled `over_seeds` program takes on a device, as the compiler plans it.
 
     Args:

@@ -6,6 +6,7 @@ import pytest
 
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.closed_form import Waveform
+from modadd_jax.analysis.coordinates import from_difference_coordinates, to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit
 
@@ -16,7 +17,7 @@ NODES_RTOL = 3e-4  # error of 256 equal nodes: a few kinks at (2 pi/256)^2 / 12 
 PIZZA = np.array([0.08, 1.0, -0.13])
 
 profile = jax.jit(closed_form.profile, static_argnames=("p", "n_points"))
-aligned = jax.jit(closed_form.aligned)
+to_differences = jax.jit(to_difference_coordinates)
 explained = jax.jit(closed_form.explained)
 
 
@@ -88,20 +89,6 @@ def test_profile_by_a_finer_sum():
         np.testing.assert_allclose(got, expected, atol=PROFILE_ATOL)
 
 
-def test_aligned_and_closed_form_logits_by_hand():
-    p = 7
-    logits = np.random.default_rng(0).normal(size=(p, p, p))
-    table = np.random.default_rng(1).normal(size=(p, p))
-    got, spread = np.asarray(aligned(logits)), np.asarray(closed_form.closed_form_logits(jnp.asarray(table)))
-    for a in range(p):
-        for b in range(p):
-            d, y = (a - b) % p, (a + b) % p
-            for c in range(p):
-                e = (c - y) % p
-                np.testing.assert_allclose(got[d, y, e], logits[a, b, c] - logits[a, b].mean(), atol=1e-14)
-                assert spread[a, b, c] == table[d, e]
-
-
 CASES = {
     "full": (3, PIZZA, 8, np.array([0.03, 1.0, -0.2])),
     "harmonics": (5, np.array([*PIZZA, 0.03 + 0.02j, 0, -0.04j]), 11, np.array([0, 1, -0.1j])),
@@ -124,7 +111,7 @@ def test_closed_form_of_many_nodes_is_brute_force(form):
     circuit = circuit_of(many_nodes(k1, t1), many_nodes(k2, t2, strength=0.6))
     neurons, _, _ = read(circuit)
     logits = brute_force(circuit)
-    ordered = aligned(logits)
+    ordered = to_differences(logits)
     parts = []
     for k, t, strength in ((k1, t1, 1.0), (k2, t2, 0.6)):
         wave, measured, curves, tables = forms_of(
@@ -134,7 +121,7 @@ def test_closed_form_of_many_nodes_is_brute_force(form):
         assert relative(measured, curves[form]) < NODES_RTOL
         parts.append(tables)
     tables = {name: np.asarray(parts[0][name] + parts[1][name]) for name in closed_form.FORMS}
-    spread = closed_form.closed_form_logits(tables[form])
+    spread = from_difference_coordinates(tables[form])
     assert relative(spread, logits - logits.mean(axis=2, keepdims=True)) < NODES_RTOL
     shares = {name: float(explained(ordered, table)) for name, table in tables.items()}
     assert 1 - shares[form] < NODES_RTOL**2

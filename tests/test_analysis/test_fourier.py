@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.spectra import amplitudes
 
 ATOL = 1e-13  # rounding of sums of p terms of size 1
 
@@ -61,4 +60,4 @@ def test_amplitudes_of_planted_waves():
     x = np.stack([3 * np.cos(2 * np.pi * 4 * a / 13 + 1), 4 * np.cos(2 * np.pi * 4 * a / 13) + 7], axis=1)
     expected = np.zeros(7)
     expected[4] = np.sqrt((3**2 + 4**2) / 2)
-    np.testing.assert_allclose(amplitudes(jnp.asarray(x)), expected, atol=ATOL)
+    np.testing.assert_allclose(fourier.amplitudes(jnp.asarray(x)), expected, atol=ATOL)

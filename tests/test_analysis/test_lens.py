@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.lens import lens
+from modadd_jax.analysis.reading import frequency_of, read
 from tests import problems
 from tests.problems import PROBLEMS
 
@@ -43,13 +43,13 @@ def by_phi(answer):
 
 @pytest.fixture(scope="module")
 def reading():
-    return summary.read(problems.circuit(PROBLEM))
+    return read(problems.circuit(PROBLEM))
 
 
 @pytest.mark.parametrize("k", [4, 11])
 def test_lens_against_sums_over_neurons(reading, k):
     answer = ANSWERS[k]
-    frequency = summary.frequency_of(reading, k)
+    frequency = frequency_of(reading, k)
     view = jax.jit(lens, static_argnames=("p", "n_points"))(frequency, P, A_PLUS_B, C)
     own = np.asarray(frequency.tiling.omega) > 0
     order = by_phi(answer)

@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.logit_waves import Terms, term_shares
+from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.logit_waves import WaveShares, wave_shares
 
 P = 17
 KEYS = (3, 5)
-shares = jax.jit(term_shares)
+shares = jax.jit(lambda logits, is_key: wave_shares(to_difference_coordinates(logits), is_key))
 
 
 def wave(name):
@@ -30,15 +31,17 @@ def is_key():
     return jnp.isin(jnp.arange(1, (P + 1) // 2), jnp.asarray(KEYS))
 
 
-@pytest.mark.parametrize("name", Terms._fields)
+@pytest.mark.parametrize("name", WaveShares._fields)
 def test_one_planted_wave(name):
     found = shares(jnp.asarray(wave(name)), is_key())
-    chex.assert_trees_all_close(found._asdict(), {n: float(n == name) for n in Terms._fields}, atol=1e-12)
+    chex.assert_trees_all_close(
+        found._asdict(), {n: float(n == name) for n in WaveShares._fields}, atol=1e-12
+    )
 
 
 def test_shares_are_those_of_the_squares():
     """Waves of different kinds are orthogonal; a function of a and b alone does not count."""
-    weights = dict(zip(Terms._fields, (3.0, 1.0, 2.0, 0.5, 1.5, 0.25), strict=True))
+    weights = dict(zip(WaveShares._fields, (3.0, 1.0, 2.0, 0.5, 1.5, 0.25), strict=True))
     logits = sum(x * wave(name) for name, x in weights.items())
     logits = logits + np.arange(P)[:, None, None] * np.arange(P)[None, :, None]
     found = shares(jnp.asarray(logits), is_key())

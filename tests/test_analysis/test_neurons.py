@@ -4,15 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis import neurons as reading
+from modadd_jax.analysis import neurons as neurons_lib
+from modadd_jax.analysis.neurons import DEAD_BELOW
 from modadd_jax.circuit import Circuit
 from tests import problems
 from tests.problems import PROBLEMS
 
 ATOL = 1e-12  # rounding of Fourier sums of p terms, divided by amplitudes of 0.5 and more
 # Compiled once for each shape; an eager call would compile every operation.
-read_neurons = jax.jit(reading.read_neurons)
-key_frequencies = jax.jit(reading.key_frequencies, static_argnames=("p", "min_share", "max_keys"))
+read_neurons = jax.jit(neurons_lib.read_neurons)
+key_frequencies = jax.jit(neurons_lib.key_frequencies, static_argnames=("p", "min_share", "max_keys"))
 
 
 def circuit_of(u, w_logit, v=None):
@@ -64,7 +65,7 @@ def test_dead_neurons_are_set_aside_without_nan():
     u[:, 1] = 0.0  # no input
     w_logit[2] = 0.0  # no output
     u[:, 3] -= 1.5  # u(a) + v(b) < 0 for every pair
-    w_logit[4] *= 0.9 * reading.DEAD_BELOW  # just below the threshold
+    w_logit[4] *= 0.9 * DEAD_BELOW  # just below the threshold
     neurons = read_neurons(circuit_of(u, w_logit))
     np.testing.assert_array_equal(neurons.alive, [True, False, False, False, False])
     np.testing.assert_array_equal(np.asarray(neurons.weight) > 0, neurons.alive)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.reading import analyze, frequency_of, read, read_frequency
 from modadd_jax.circuit import Circuit
 from tests import problems
 from tests.problems import PROBLEMS
@@ -55,7 +55,7 @@ def any_circuit(request):
 
 
 def test_every_circuit_has_a_json_summary(any_circuit):
-    record = summary.analyze(any_circuit)
+    record = analyze(any_circuit)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert set(record) == {
         *("accuracy", "cross_entropy", "min_margin", "variance_explained", "frequencies", "closed_form")
@@ -70,7 +70,7 @@ def test_every_circuit_has_a_json_summary(any_circuit):
 
 
 def test_accuracy_loss_and_margin_by_brute_force(any_circuit):
-    record = summary.analyze(any_circuit)
+    record = analyze(any_circuit)
     u, v, w_logit, s_a, s_b = map(np.asarray, any_circuit)
     right, losses, margins = [], [], []
     for a in range(P):
@@ -88,7 +88,7 @@ def test_accuracy_loss_and_margin_by_brute_force(any_circuit):
 @pytest.mark.parametrize("name", ["secondary", "secondary_aliased"])
 def test_a_constructed_model_comes_back(name):
     (answer,) = PROBLEMS[name].answers
-    record = summary.analyze(problems.circuit(PROBLEMS[name]))
+    record = analyze(problems.circuit(PROBLEMS[name]))
     (frequency,) = record["frequencies"]
     assert (frequency["k"], frequency["n_neurons"]) == (answer.k, M)
     expected = {
@@ -121,7 +121,7 @@ def test_a_constructed_model_comes_back(name):
 
 
 def test_planted_phase_noise_and_gamma_spread():
-    (frequency,) = summary.analyze(CIRCUITS["phase_noise"])["frequencies"]
+    (frequency,) = analyze(CIRCUITS["phase_noise"])["frequencies"]
     (answer,) = PROBLEMS["phase_noise"].answers
     share = answer.weights / answer.weights.sum()
     resultant = abs(share @ np.exp(1j * (answer.psi - 2 * answer.phi)))
@@ -130,7 +130,7 @@ def test_planted_phase_noise_and_gamma_spread():
 
 
 def test_no_structure_is_no_crash():
-    zero, random = (summary.analyze(CIRCUITS[name]) for name in ("zero", "random"))
+    zero, random = (analyze(CIRCUITS[name]) for name in ("zero", "random"))
     assert zero["frequencies"] == []
     assert zero["accuracy"] == 0.0  # all logits tie
     np.testing.assert_allclose(zero["cross_entropy"], np.log(P), rtol=ATOL)
@@ -140,29 +140,28 @@ def test_no_structure_is_no_crash():
 
 
 def test_one_neuron_has_no_line_and_no_spread():
-    (frequency,) = summary.analyze(CIRCUITS["one_neuron"])["frequencies"]
+    (frequency,) = analyze(CIRCUITS["one_neuron"])["frequencies"]
     undefined = {key for key, value in frequency.items() if value is None}
     assert undefined == {"phase_r2", "phase_r2_plain", "gap_std"}
     assert frequency["secondary_is_2k"] in (0.0, 1.0)
 
 
 def test_vmapped_equals_looped():
-    reading = summary.read(CIRCUITS["random"])
-    ks = reading.keys.k[:2]
-    read = jax.jit(jax.vmap(summary.read_frequency, in_axes=(None, None, None, 0)))
-    batch = read(reading.circuit, reading.logits, reading.neurons, ks)
+    reading = read(CIRCUITS["random"])
+    together = jax.jit(jax.vmap(read_frequency, in_axes=(None, None, None, 0)))
+    batch = together(reading.circuit, reading.logits, reading.neurons, reading.keys.k[:2])
     for i in range(2):
         row = jax.tree.map(lambda x, i=i: x[i], batch)
         chex.assert_trees_all_close(row, reading.frequencies[i], rtol=1e-9, atol=1e-9)
 
 
 def test_frequency_of():
-    reading = summary.read(CIRCUITS["pizza"])
-    assert summary.frequency_of(reading, 3) is reading.frequencies[0]
+    reading = read(CIRCUITS["pizza"])
+    assert frequency_of(reading, 3) is reading.frequencies[0]
     with pytest.raises(ValueError, match="k=4 is no key frequency of this circuit: those are 3"):
-        summary.frequency_of(reading, 4)
+        frequency_of(reading, 4)
     with pytest.raises(ValueError, match="those are none"):
-        summary.frequency_of(summary.read(CIRCUITS["zero"]), 4)
+        frequency_of(read(CIRCUITS["zero"]), 4)
 
 
 @pytest.mark.parametrize(
@@ -178,4 +177,4 @@ def test_frequency_of():
 )
 def test_bad_circuits(change, message):
     with pytest.raises(ValueError, match=message):
-        summary.analyze(change(CIRCUITS["random"]))
+        analyze(change(CIRCUITS["random"]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modadd_jax import circuit as circuit_lib
-from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.reading import frequency_of, read, summarize
 from modadd_jax.config import Config
 from modadd_jax.storage.workdir import Workdir
 from tests import problems
@@ -35,7 +35,7 @@ def params(tmp_path_factory):
 def case(request, params):
     name, route = request.param
     circuit = fold(params[route][name], problems.config(PROBLEMS[name]))
-    return PROBLEMS[name], summary.read(circuit), ATOL[route]
+    return PROBLEMS[name], read(circuit), ATOL[route]
 
 
 def weighted_circular_std(d, share):
@@ -64,7 +64,7 @@ def test_reading_is_what_was_put_in(case):
         assert_angles_close(neurons.phi, answer.phi, "phi")
         assert_angles_close(neurons.psi, answer.psi, "psi")
 
-        frequency = summary.frequency_of(reading, answer.k)
+        frequency = frequency_of(reading, answer.k)
         others = np.setdiff1d(np.arange(reading.circuit.u.shape[1]), answer.neurons)
         assert_close(frequency.rule.omega[answer.neurons], answer.weights, "omega")
         assert not frequency.rule.omega[others].any()
@@ -77,7 +77,7 @@ def test_reading_is_what_was_put_in(case):
 
 def test_summary_is_what_was_put_in(case):
     problem, reading, atol = case
-    record = summary.summarize(reading)
+    record = summarize(reading)
     assert (record["accuracy"] == 1.0) == problem.adds
     rows = {row["k"]: row for row in record["frequencies"]}
     assert sorted(rows) == [answer.k for answer in problem.answers]
@@ -109,7 +109,7 @@ def test_summary_is_what_was_put_in(case):
 @pytest.mark.parametrize("route", ATOL)
 def test_all_harmonics_come_back(route, params):
     (group,) = PROBLEMS["harmonics"].groups
-    reading = summary.read(fold(params[route]["harmonics"], problems.config(PROBLEMS["harmonics"])))
+    reading = read(fold(params[route]["harmonics"], problems.config(PROBLEMS["harmonics"])))
     t = np.asarray(reading.frequencies[0].waveform.t)
     expected = np.zeros(len(t), complex)
     expected[: len(group.waveform)] = group.waveform

@@ -1,6 +1,5 @@
-"""Naive, angle, Koksma and L2 bounds, and the check on a rule."""
+"""Trivial, angle, Koksma and L2 bounds, and the check on a rule."""
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,10 +46,10 @@ def test_uniform_nodes(n):
     phi = 1.0 + rules.TURN * np.arange(64) / n
     omega = np.where(np.arange(64) < n, rules.TURN / n, 0.0)
     step = rules.TURN / n
-    assert koksma(phi, omega).upper * rules.INTEGRAL == pytest.approx(
+    assert koksma(phi, omega).value * rules.INTEGRAL == pytest.approx(
         classical.VARIATION * step / 2, abs=ROUNDING
     )
-    assert l2(phi, omega).upper * rules.INTEGRAL == pytest.approx(
+    assert l2(phi, omega).value * rules.INTEGRAL == pytest.approx(
         classical.SLOPE_NORM * np.sqrt(rules.TURN / 12) * step, abs=ROUNDING
     )
 
@@ -65,10 +64,10 @@ def test_discrepancy_against_a_grid():
         omega *= rules.TURN / omega.sum()
         G = np.where(np.mod(phi, rules.TURN)[:, None] <= grid[None, :], omega[:, None], 0).sum(axis=0) - grid
         step = 1e-4 * (1 + omega.max())
-        assert koksma(phi, omega).upper * rules.INTEGRAL == pytest.approx(
+        assert koksma(phi, omega).value * rules.INTEGRAL == pytest.approx(
             classical.VARIATION * np.ptp(G) / 2, abs=4 * step
         )
-        assert l2(phi, omega).upper * rules.INTEGRAL == pytest.approx(
+        assert l2(phi, omega).value * rules.INTEGRAL == pytest.approx(
             classical.SLOPE_NORM * np.std(G) * np.sqrt(rules.TURN), abs=8 * step
         )
 
@@ -76,24 +75,24 @@ def test_discrepancy_against_a_grid():
 def test_mass_that_is_missing_is_paid_for():
     """A rule of half the weight errs by half the integral at least: 0.5 in units of 2/3."""
     phi, omega = rules.TURN * np.arange(64) / 64, np.full(64, np.pi / 64)
-    assert koksma(phi, omega).upper * rules.INTEGRAL >= np.pi
-    assert l2(phi, omega).upper * rules.INTEGRAL >= np.pi
+    assert koksma(phi, omega).value * rules.INTEGRAL >= np.pi
+    assert l2(phi, omega).value * rules.INTEGRAL >= np.pi
 
 
-def test_angle_and_naive_bounds_by_hand():
+def test_angle_and_trivial_bounds_by_hand():
     phi, omega = np.array([0.5, 1.0]), np.array([2.0, -3.0])
     psi = 2 * phi + np.array([np.pi, np.pi / 3])
     # 2 * 2 sin(pi/2) + 3 * 2 sin(pi/6)
-    assert angle(phi, psi, omega).upper * rules.INTEGRAL == pytest.approx(7.0, abs=ROUNDING)
-    assert classical.naive_bound(jnp.asarray(omega)).upper * rules.INTEGRAL == pytest.approx(
+    assert angle(phi, psi, omega).value * rules.INTEGRAL == pytest.approx(7.0, abs=ROUNDING)
+    assert classical.trivial_bound(jnp.asarray(omega)).value * rules.INTEGRAL == pytest.approx(
         5.0, abs=ROUNDING
     )
     turned = angle(phi, 2 * phi + rules.TURN, omega)
-    assert turned.upper <= turned.slack
+    assert turned.value <= turned.slack
 
 
 def test_ball_arithmetic_confirms_the_bounds():
-    """upper + slack is above the exact |F| with psi = 2 phi, and above the exact angle bound."""
+    """The upper end is above the exact |F| with psi = 2 phi, and above the exact angle bound."""
     rng = np.random.default_rng(1)
     for case in range(16):
         phi, psi, omega = rules.wild(rng, int(rng.integers(2, 9)), 8)
@@ -103,25 +102,12 @@ def test_ball_arithmetic_confirms_the_bounds():
             for t in [*rng.uniform(0, rules.TURN, 20), *arb.breakpoints(phi)]:
                 modulus = arb.error_modulus(phi, 2 * phi, omega, t)
                 for bound in bounds:
-                    assert arb.at_most(modulus, arb.ball(bound.upper) + arb.ball(bound.slack)), (case, t)
+                    assert arb.at_most(modulus, arb.ball(bound.upper)), (case, t)
             exact = arb.total_of(
                 abs(arb.ball(w)) * 3 * abs((arb.ball(q) / 2 - arb.ball(p)).sin())
                 for p, q, w in zip(phi, psi, omega, strict=True)
             )
-            assert arb.at_most(abs(exact - arb.ball(changed.upper)), arb.ball(changed.slack)), case
-
-
-def test_vmap_is_a_loop():
-    rng = np.random.default_rng(2)
-    batch = [np.stack(x) for x in zip(*(rules.wild(rng, 6, 8) for _ in range(3)), strict=True)]
-    phi, _, omega = batch
-    for function in (koksma, l2):
-        together = jax.vmap(function)(phi, omega)
-        chex.assert_type(list(together), jnp.float64)
-        for i in range(3):
-            chex.assert_trees_all_close(
-                [x[i] for x in together], list(function(phi[i], omega[i])), rtol=1e-12
-            )
+            assert arb.at_most(abs(exact - arb.ball(changed.value)), arb.ball(changed.slack)), case
 
 
 GOOD = (np.array([0.1, 1.0]), np.array([0.2, 2.0]), np.array([3.0, 3.28]))

@@ -1,20 +1,29 @@
-"""The integral rung: series on a fine grid, tails against sums, bounds against brute force."""
+"""The integral strategy: series on a fine grid, tails against sums, bounds against brute force."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import integral, integral_sums, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis import coordinates
+from modadd_jax.analysis.certificates import class_bounds, integral, integral_sums, margins, strategies
 from modadd_jax.analysis.certificates.integral_sums import Bins, Fits
 from modadd_jax.analysis.certificates.strategies import prove
 from modadd_jax.circuit import Circuit
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
-from tests.arb import at_most, ball, precision
+from tests.arb import at_most, precision
 from tests.problems import PIZZA
-from tests.test_certificates.test_strategies import TOLERANCE, P, messy, perturbed, pizza, trap, true_margins
+from tests.test_certificates.test_strategies import (
+    TOLERANCE,
+    P,
+    in_balls,
+    messy,
+    perturbed,
+    pizza,
+    trap,
+    true_margins,
+    worst_by_difference,
+)
 
 POINTS = 2**16
 # The trapezium rule at a kink of slope 1: (2 pi / POINTS)^2 / 12 over 2 pi, a few times.
@@ -26,6 +35,7 @@ WAVES = np.array([[0.1, 0.13], [0.0, 0.0], [0.0, 0.2], [1.4, 0.1], [-1.4, 0.1], 
 
 _series = jax.jit(integral_sums.series, static_argnums=(3, 4))
 _quadrature = jax.jit(integral_sums.quadrature, static_argnums=5)
+_envelope = jax.jit(integral_sums.envelope, static_argnums=1)
 _discrepancy = jax.jit(integral_sums.discrepancy)
 
 
@@ -50,7 +60,7 @@ def waveform(fits, d, p, x):
 
 def test_the_series_of_a_waveform():
     bins, fits = fits_of(WAVES, 1, np.random.default_rng(0))
-    d = np.arange(13)
+    d = np.array([0, 1, 4, 7, 12])
     found = _series(bins, fits, jnp.asarray(d), 13, 9)
     x = 2 * np.pi * np.arange(POINTS) / POINTS
     exact = np.fft.rfft(np.abs(waveform(fits, d, 13, x)), axis=2).real / POINTS
@@ -58,7 +68,7 @@ def test_the_series_of_a_waveform():
     # Beyond the degree: all that is left, but for what a grid of this size cannot tell from 0.
     l = np.arange(10, 2000)
     rest = np.sqrt(2 * np.square(l * exact[..., l]).sum(axis=2))
-    bound = np.asarray(integral_sums.envelope(found, 9))
+    bound = np.asarray(_envelope(found, 9))
     assert (rest <= bound + GRID * l.size**1.5).all()
     assert np.median(bound[0] / rest[0]) < 2.5
 
@@ -88,7 +98,7 @@ def test_the_series_and_its_tail_contain_the_sum_over_neurons():
     phi, basis = rng.uniform(-np.pi, np.pi, 40), rng.normal(size=(40, 2 * K + 1))
     alpha = np.where(np.asarray(bins.of) >= 0, rng.uniform(0.5, 2, 40), 0)
     fits = Fits(*map(jnp.asarray, (alpha, phi, shape[:, 0], shape[:, 1], np.array([0.0, 0.1, 0.2, 0.3]))))
-    d, _, _, _ = classes.differences(p, False)
+    d, _, _, _ = class_bounds.differences(p, False)
     found = _series(bins, fits, d[:, 0], p, integral_sums.OWN)
     wave, missing = _quadrature(hints, bins, fits, jnp.asarray(basis), found, p)
 
@@ -128,7 +138,7 @@ def test_an_ideal_model_is_proven_by_the_integral_almost_at_its_margin():
     assert proof.constants["proven_by_integral"] == 1.0
 
 
-def test_what_the_integral_leaves_the_linear_rung_proves():
+def test_what_the_integral_leaves_the_linear_strategy_proves():
     made = trap(pizza(), [(3, 4), (12, 0)], 1)
     _, _, proof = prove(made, "integral", hints=margins.hints_of(pizza()))
     assert np.argwhere(~(proof.lower > 0)).tolist() == [[3, 4], [12, 0]]
@@ -150,11 +160,11 @@ def test_no_perturbed_circuit_is_overestimated():
 
     @jax.jit
     def both(one):
-        found = integral.stage(one, hints, bins, classes.readout(one, hints), False)
-        return found.lower[:, 1:].min(axis=1), certificate.all_margins(one)
+        found = integral.stage(one, hints, bins, class_bounds.readout(one, hints), False)
+        return found.lower[:, 1:].min(axis=1), strategies.all_margins(one)
 
     bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
-    worst = np.stack([margins.to_differences(one).min(axis=1) for one in true])
+    worst = worst_by_difference(true)
     assert (bound <= worst + TOLERANCE).all()
     assert not ((bound > 0) & (worst <= 0)).any()
     assert (bound > 0).mean() > 0.1
@@ -170,15 +180,9 @@ def test_bounds_hold_in_exact_arithmetic(name):
     bins = integral.bins_of(jax.tree.map(jnp.asarray, pizza()), hints)
     first = integral._stage(made, hints, bins, integral._readout(made, hints), False)
     lower = np.asarray(first.lower)
-    u, v, w, s_a, s_b = map(np.asarray, made)
     with precision():
         for a, b in rng.integers(0, P, (4, 2)):
-            h = [max(ball(x) + ball(y), ball(0.0)) for x, y in zip(u[a], v[b], strict=True)]
-            logits = [
-                sum((x * ball(w[i, c]) for i, x in enumerate(h)), ball(s_a[a, c]) + ball(s_b[b, c]))
-                for c in range(P)
-            ]
-            y = (a + b) % P
+            logits, y = in_balls(made, a, b), (a + b) % P
             for c in set(range(P)) - {y}:
                 assert at_most(lower[(a - b) % P, (c - y) % P], logits[y] - logits[c])
 
@@ -190,6 +194,6 @@ def test_u_and_v_may_have_phases_of_their_own():
     hints = margins.hints_of(made)
     first = integral._stage(made, hints, integral.bins_of(made, hints), integral._readout(made, hints), False)
     bound = np.asarray(first.lower)[:, 1:].min(axis=1)
-    true = margins.to_differences(true_margins(made)).min(axis=1)
+    true = coordinates.to_differences(true_margins(made)).min(axis=1)
     assert (bound <= true + TOLERANCE).all()
     assert np.median(bound / true) > 0.5

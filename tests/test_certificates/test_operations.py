@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from modadd_jax.analysis.certificates.operations import Operations, count
+from modadd_jax import jax_internals
+from modadd_jax.analysis.certificates.operations import Operations, Uncounted, count, tally
 from modadd_jax.circuit import Circuit, all_logits, fold
 from modadd_jax.config import ModelConfig
 from modadd_jax.model import param_shapes
@@ -105,6 +106,46 @@ def test_calls_are_counted_where_they_are_made():
     inner = jax.jit(lambda x: x * 2.0)
     assert count(lambda x: inner(inner(x)), floats(5)) == Operations(arithmetic=10)
     assert count(jax.vmap(inner), floats(3, 5)) == Operations(arithmetic=15)
+
+
+def test_a_search_is_counted_in_its_turns():
+    """The same in every release of jax, be the search a loop in the jaxpr or one primitive.
+
+    n = 13 sorted numbers leave 14 answers, so ceil(log2 14) = 4 halvings. In one of them each of the q = 5
+    queries takes, of real numbers, one <=, and for each side of it whether that is 0 (-0 is 0) and whether it
+    is NaN; of addresses high - low, the half of it, and low + that.
+    """
+    q, turns = 5, 4
+    expected = Operations(comparisons=5 * q * turns, index=3 * q * turns)
+    for side in ("left", "right"):
+        search = partial(jnp.searchsorted, side=side)
+        assert count(search, floats(13), floats(q)) == expected
+        assert count(jax.vmap(search), floats(3, 13), floats(3, q)) == expected.times(3)
+
+
+def made_up(*, runs=None):
+    """A call of a primitive that no release of jax has; it may hold a program, to run who knows how often."""
+    primitive = jax_internals.Primitive("made_up")
+    primitive.def_abstract_eval(lambda x, **_: x)
+    inner = {} if runs is None else {"jaxpr": jax.make_jaxpr(runs)(1.0)}
+    return lambda x: primitive.bind(2.0 * x, **inner)
+
+
+@pytest.mark.parametrize("runs", [None, jnp.sin])
+def test_an_unknown_primitive_is_refused_and_tallied_as_not_counted(runs):
+    function, reason = made_up(runs=runs), "no rule counts the operations of 'made_up'"
+    with pytest.raises(ValueError, match=reason):
+        count(function, floats(5))
+    found = tally(function, floats(5))
+    assert found == Uncounted(reason)
+    assert found.total is None
+    for total in (found.plus(Operations(3)), Operations(3).plus(found)):
+        assert total == found
+
+
+def test_a_param_that_is_called_otherwise_is_a_reason_too(monkeypatch):
+    monkeypatch.setattr(jax_internals, "sorted_axis", lambda sort: sort.params["renamed"])
+    assert tally(jnp.sort, floats(5)) == Uncounted("KeyError: 'renamed'")
 
 
 def test_a_loop_of_unknown_length_is_refused():

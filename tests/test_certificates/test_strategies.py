@@ -3,20 +3,23 @@
 import dataclasses
 import functools
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.certificates import float32 as program_error
-from modadd_jax.analysis.certificates import linear, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis.certificates import float32, linear, margins, strategies
 from modadd_jax.analysis.certificates.strategies import STRATEGIES, prove
+from modadd_jax.analysis.studies.frontier import points
 from modadd_jax.circuit import Circuit, fold
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
+from modadd_jax.figures import certificate as figures
 from modadd_jax.model import apply, init_params, sequences
+from modadd_jax.report.frontier import document
+from modadd_jax.report.study import document_text
 from tests.arb import at_most, ball, precision
 from tests.problems import PIZZA, PROBLEMS, circuit
 
@@ -126,6 +129,21 @@ def perturbed(rng, made):
     return tables
 
 
+def worst_by_difference(true):
+    """Least margin [n, p (d)] of the inputs with a - b = d, of margins [n, p, p]."""
+    d = (np.arange(P)[:, None] - np.arange(P)[None, :]) % P
+    return np.stack([true[:, d == x].min(axis=1) for x in range(P)], axis=1)
+
+
+def in_balls(made, a, b):
+    """All logits of one input in exact arithmetic."""
+    u, v, w, s_a, s_b = map(np.asarray, made)
+    h = [max(ball(x) + ball(y), ball(0.0)) for x, y in zip(u[a], v[b], strict=True)]
+    return [
+        sum((x * ball(w[i, c]) for i, x in enumerate(h)), ball(s_a[a, c]) + ball(s_b[b, c])) for c in range(P)
+    ]
+
+
 def test_no_perturbed_circuit_is_overestimated():
     rng = np.random.default_rng(4)
     made = pizza(n=6)
@@ -136,15 +154,12 @@ def test_no_perturbed_circuit_is_overestimated():
 
     @jax.jit
     def both(one):
-        return linear.stage1_bound(one, hints, capacity), certificate.all_margins(one)
+        return linear.stage1_bound(one, hints, capacity), strategies.all_margins(one)
 
     bound, true = map(np.asarray, jax.lax.map(both, batch, batch_size=50))  # [n, p (d)], [n, p, p]
     assert np.isfinite(bound).all()  # the events did fit
     assert (linear.stage1_bound(made, hints, 3) == -np.inf).all()  # and here they do not
-    a, b = np.arange(P)[:, None], np.arange(P)[None, :]
-    worst = np.full((1000, P), np.inf)
-    for d in range(P):
-        worst[:, d] = true[:, (a - b) % P == d].min(axis=1)
+    worst = worst_by_difference(true)
     assert (bound <= worst + TOLERANCE).all()
     assert not ((bound > 0) & (worst <= 0)).any()
     # Neither list is empty: proven classes, and classes with a wrong answer.
@@ -159,15 +174,9 @@ def test_bounds_hold_in_exact_arithmetic(strategy):
     # Large numbers that cancel make rounding visible: the same amount on all classes changes no margin.
     made = made._replace(w_logit=made.w_logit + 1e6 * rng.normal(size=(made.w_logit.shape[0], 1)))
     _, _, proof = prove(made, strategy, hints=margins.hints_of(pizza()))
-    u, v, w, s_a, s_b = map(np.asarray, made)
     with precision():
         for a, b in rng.integers(0, P, (6, 2)):
-            h = [max(ball(x) + ball(y), ball(0.0)) for x, y in zip(u[a], v[b], strict=True)]
-            logits = [
-                sum((x * ball(w[i, c]) for i, x in enumerate(h)), ball(s_a[a, c]) + ball(s_b[b, c]))
-                for c in range(P)
-            ]
-            y = (a + b) % P
+            logits, y = in_balls(made, a, b), (a + b) % P
             for c in range(P):
                 assert c == y or at_most(proof.lower[a, b], logits[y] - logits[c])
 
@@ -201,27 +210,27 @@ def test_the_two_roundings_that_no_circuit_shows(name):
 
     # The float64 program stands for the exact one: its own error is 1e-9 of what is compared.
     off = np.abs(margin_of(single) - margin_of(double)).max()
-    allowed = float(program_error.program_error(exact, config, "highest"))
+    allowed = float(float32.program_error(exact, config, "highest"))
     assert off <= allowed < 1e4 * off  # worst case against signs at random, in seven sums
     folded = np.maximum(np.asarray(made.u)[a] + np.asarray(made.v)[b], 0) @ np.asarray(made.w_logit)
     folded = folded + np.asarray(made.s_a)[a] + np.asarray(made.s_b)[b]
-    slack = float(program_error.fold_error(exact, made, config))
+    slack = float(float32.fold_error(exact, made, config))
     assert np.abs(margin_of(folded) - margin_of(double)).max() <= slack < 1e-8
 
 
 def test_coarser_products_cost_more_and_unknown_ones_are_refused():
     params = {n: jnp.asarray(x, jnp.float64) for n, x in init_params(jax.random.key(0), SHAPE).items()}
-    fine, coarse = (program_error.program_error(params, SHAPE, q) for q in ("highest", "default"))
+    fine, coarse = (float32.program_error(params, SHAPE, q) for q in ("highest", "default"))
     assert fine < coarse / 10
     with pytest.raises(ValueError, match="precision must be one of highest, high, default, got 'double'"):
-        program_error.program_error(params, SHAPE, "double")
+        float32.program_error(params, SHAPE, "double")
 
 
 @pytest.fixture(scope="module")
 def certified():
     params = params_of(pizza(), SHAPE)
     params = {name: np.asarray(x, np.float32) for name, x in params.items()}
-    return params, certificate.certify(params, Config(model=SHAPE))
+    return params, strategies.certify(params, Config(model=SHAPE))
 
 
 def test_the_record_holds_what_a_checker_needs(certified):
@@ -259,13 +268,35 @@ def test_the_record_is_true_of_the_weights_and_of_the_program(certified):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"strategy": "magic"}, "one of auto, brute, low_rank, events, linear, integral, got 'magic'"),
+        ({"strategy": "magic"}, "one of auto, integral, linear, events, low_rank, brute, got 'magic'"),
         ({"required": -1.0}, "required must be at least 0 and finite, got -1.0"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         prove(pizza(), **arguments)
+
+
+def test_the_docs_list_every_strategy():
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "certificate.md").read_text()
+    rows = [
+        f"| `{name}` | {found.what} | {'yes' if found.uses_hints else 'no'} |"
+        for name, found in STRATEGIES.items()
+    ]
+    assert "\n".join(rows) in text
+
+
+def test_a_new_strategy_is_a_point_of_the_frontier(monkeypatch, certified):
+    stage = strategies.Stage("dummy", "a dummy")
+    dummy = strategies.Strategy("dummy", strategies.brute, "nothing", False, (stage,))
+    monkeypatch.setitem(STRATEGIES, "dummy", dummy)
+    record = strategies.certify(certified[0], Config(model=SHAPE), "dummy")
+    (point,) = points(record)
+    assert (point["name"], point["operations"], point["proven"]) == ("dummy", record["operations"], 1.0)
+    model = {"name": "x", "keys": 2, "extra": 0, "accuracy": 1.0, "points": [point], "uncounted": {}}
+    assert "dummy" in document_text(document({"models": [model]}))
+    figure = figures.frontier([model])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a dummy"]
 
 
 def test_stragglers_join_the_key_of_which_they_are_a_multiple():

@@ -7,12 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from modadd_jax import checker
+from modadd_jax.analysis.certificates import linear
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.constructed import params_of
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import step as train
 from tests.commands import command
+from tests.test_certificates.test_operations import made_up
 from tests.test_certificates.test_strategies import P, pizza
+
+
+def check(record, params):
+    weights = {name: np.asarray(x) for name, x in params.items()}
+    checker.check(record, weights, {"model": record["config"]["model"]})
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,45 @@ def test_certify_writes_what_it_proved(run):
     assert "real arithmetic |       100.0000% |        0" in result.stdout
     assert "float32 program" in result.stdout
     assert (path / "certificate.md").read_text().strip() in result.stdout
+
+
+def unknown_to_the_counter():
+    """The linear strategy's first stage is counted with a primitive that no rule knows."""
+    stage1 = linear.stage1
+    linear.stage1 = lambda *args, **options: made_up()(stage1(*args, **options).lower)
+
+
+def test_a_proof_is_not_lost_where_its_operations_cannot_be_counted(run, tmp_path):
+    path, params = run
+    result = command("certify", f"--workdir={path} --out={tmp_path}", prepare=unknown_to_the_counter)
+    assert result.returncode == 0, result.stderr
+    reason = "no rule counts the operations of 'made_up'"
+    assert f"Not counted: stage 1 ({reason})." in result.stdout
+    record = json.loads((tmp_path / "certificate.json").read_text())
+    assert record["proven_accuracy"] == 1.0
+    assert record["operations"] is record["operations_share"] is None
+    counts = record["operation_counts"]
+    assert counts["uncounted"] == {"stage 1": reason}
+    assert [step for step, count in counts["steps"].items() if count is None] == ["stage 1"]
+    check(record, params)
+    # A count that nothing stands behind, and a step without a reason, are refused.
+    with pytest.raises(ValueError, match=r"^operations differs"):
+        check(record | {"operations": 1}, params)
+    with pytest.raises(ValueError, match=r"malformed: KeyError\('stage 1'\)"):
+        check(record | {"operation_counts": counts | {"uncounted": {}}}, params)
+
+
+def test_the_frontier_shows_what_is_counted(run, tmp_path):
+    result = command("frontier", f"--workdir={run[0]} --out={tmp_path}", prepare=unknown_to_the_counter)
+    assert result.returncode == 0, result.stderr
+    assert "linear: Not counted: stage 1 (no rule counts" in result.stdout
+    assert "not counted: 100 %" in result.stdout
+    (model,) = json.loads((tmp_path / "frontier.json").read_text())["models"]
+    unknown = [q for q in model["points"] if q["operations"] is None]
+    assert [(q["name"], q["share"], q["proven"]) for q in unknown] == [("linear 1", None, 1.0)]
+    assert unknown == model["points"][-1:]
+    assert len(model["points"]) == 5
+    assert (tmp_path / "figures" / "frontier.svg").exists()
 
 
 def test_certify_refuses_an_unknown_strategy(run, tmp_path):

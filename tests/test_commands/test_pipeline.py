@@ -181,7 +181,7 @@ REFUSED = {
     "preset": (
         "train",
         "--preset=huge",
-        r"unknown preset 'huge': choose one of mainline, gbmi, zhong, quick",
+        r"unknown preset 'huge': choose one of mainline, p113, gbmi, zhong, quick",
     ),
     "no number": ("train", "--p=twelve", r"--p=twelve"),
     "unknown flag": ("train", "--moduluss=11", r"moduluss"),

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from modadd_jax import circuit
-from modadd_jax.analysis import reading as summary
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds.table import summarize_bounds
+from modadd_jax.analysis.reading import read, summarize
 from modadd_jax.config import Config
-from modadd_jax.storage import sweep_dir as sweep_files
+from modadd_jax.jax_internals import with_devices
+from modadd_jax.storage.sweep_dir import Sweep, read_sweep, write_sweep
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import step as train
 from tests.commands import ROOT, command
@@ -93,9 +94,9 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
     _, state = workdir.restore(train.state_like(workdir.config))
     weights = {name: x[index] for name, x in state.params.items()}
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in weights.items()}
-    reading = summary.read(circuit.fold(exact, workdir.config.model))
+    reading = read(circuit.fold(exact, workdir.config.model))
     # As experiments.analyze puts analysis.json together.
-    expected, proven = summary.summarize(reading), bounds.summarize_bounds(reading)
+    expected, proven = summarize(reading), summarize_bounds(reading)
     for frequency, bound in zip(expected["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     expected |= {"logit_bound": proven["logit_bound"]}
@@ -112,7 +113,7 @@ def test_rows_agree_with_the_analysis_of_one_seed(run, index):
 def test_three_devices_read_what_one_reads(run, tmp_path):
     """The finite seeds are two: one row is a copy."""
     path, report, _ = run
-    env = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=3"}
+    env = os.environ | {"XLA_FLAGS": with_devices(os.environ["XLA_FLAGS"], 3)}
     line = [sys.executable, "-m", "experiments.summarize", f"--workdir={path}", f"--out={tmp_path}"]
     subprocess.run(line, cwd=ROOT, env=env, check=True)
     found = json.loads((tmp_path / "summary.json").read_text())
@@ -135,6 +136,7 @@ def test_a_bad_seed_is_named_and_breaks_no_other(run):
     assert report["counts"]["seeds"] == 5
     assert sum(report["counts"][name] for name in ("clean", "muddy", "failed")) == 5
     assert "seed 2: failed: not finite: stopped at step 50, before 100" in printed
+    assert "not finite, in 2 of 5 seeds: read a step before that" in printed
     assert (path / "summary.md").read_text().strip() in printed
     for name in ("distributions", "keys"):
         for suffix in ("png", "svg"):
@@ -142,9 +144,9 @@ def test_a_bad_seed_is_named_and_breaks_no_other(run):
 
 
 def test_a_seed_that_stopped_is_not_analysed_as_if_it_had_not(run):
-    result = command("analyze", f"--workdir={run[0]}", "--seed_index=2")
+    result = command("analyze", f"--workdir={run[0]}", "--seed=2")
     assert result.returncode == 2
-    assert "seed_index 2 stopped at step 50, before 100 (not finite after it)" in result.stderr
+    assert "seed 2 stopped at step 50, before 100 (not finite after it)" in result.stderr
 
 
 def check_tables(text):
@@ -173,7 +175,7 @@ def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
     listed.append({"name": later, "values": {"d_mlp": 64, "train_fraction": 0.4}})
     base = Config.from_dict(run[1]["config"])
     cells = {cell["name"]: base.replace(**cell["values"]) for cell in listed}
-    sweep_files.write_sweep(sweep, sweep_files.Sweep(base, ["d_mlp", "train_fraction"], cells))
+    write_sweep(sweep, Sweep(base, ["d_mlp", "train_fraction"], cells))
     # The summary of one cell is there already, with a mark; that of the other is of another step.
     kept = sweep / "cells" / listed[0]["name"] / "summary.json"
     kept.write_text(json.dumps(run[1] | {"mark": True}))
@@ -182,7 +184,11 @@ def test_a_sweep_is_summarised_once_for_the_same_weights(run, tmp_path):
     result = command("summarize", f"--workdir={sweep}", "--steps=100")
     assert result.returncode == 0, result.stderr
     assert json.loads(kept.read_text())["mark"]
-    assert json.loads(other.read_text()) == run[1]
+    again = json.loads(other.read_text())
+    assert again.pop("run") == other.parent.name
+    assert {name: x for name, x in run[1].items() if name not in ("run", "time")} | {
+        "time": again["time"]
+    } == again
     report = json.loads((sweep / "summary.json").read_text())
     assert report["unfinished"] == [later]
     assert f"- {later}" in result.stdout
@@ -203,8 +209,8 @@ def test_refusals(run):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "no sweep of schema version 1, got None"),
-        ("[1", "no sweep of schema version 1, got None"),
+        ("{}", "no sweep record of schema version 1, got sweep None"),
+        ("[1", "no sweep record, or a part of one"),
         ('{"schema_version": 1, "fields": ["p"]}', "is no sweep: KeyError\\('base'\\)"),
         (
             f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": [{{}}]}}',
@@ -220,4 +226,4 @@ def test_refusals(run):
 def test_what_is_no_sweep_is_refused(tmp_path, text, message):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        sweep_files.read_sweep(tmp_path)
+        read_sweep(tmp_path)

@@ -297,21 +297,6 @@ def test_save_is_deterministic_and_small(reading, tmp_path):
     assert b"<dc:date>" not in first[1].read_bytes()
 
 
-def test_draw_all_saves_every_figure(reading, tmp_path, monkeypatch):
-    saved = {}
-
-    def record(fig, directory, name):
-        saved[name] = fig
-        return [directory / name]
-
-    monkeypatch.setattr(figures, "save", record)
-    paths = figures.draw_all(reading, tmp_path, k=K, a_plus_b=A_PLUS_B, c=C, metrics=ROWS)
-    assert [path.name for path in paths] == list(saved)
-    assert len(saved) == len(FIGURES)
-    assert len(artists(saved["figure2_rectangles"], "rectangle")) == len(ANSWERS[K].neurons)
-    assert "training" not in {path.name for path in figures.draw_all(reading, tmp_path)}
-
-
 WITH_FREQUENCY = (figures.finite_sum_to_integral, figures.rectangles, figures.band)
 
 
@@ -335,7 +320,7 @@ def test_inputs_and_classes_out_of_range(reading, figure):
             figure(reading, K, 0, c)
 
 
-def test_nothing_to_draw(reading, empty, tmp_path):
+def test_nothing_to_draw(empty):
     with pytest.raises(ValueError, match="has no key frequency"):
         figures.profiles(empty)
     with pytest.raises(ValueError, match="no neuron of the circuit is alive"):
@@ -344,9 +329,6 @@ def test_nothing_to_draw(reading, empty, tmp_path):
         figures.training_curves([])
     with pytest.raises(ValueError, match="no row of metrics of seed 4"):
         figures.training_curves(ROWS, seed=4)
-    with pytest.raises(ValueError, match="no row of metrics"):
-        figures.draw_all(reading, tmp_path / "out", metrics=[])
-    assert not (tmp_path / "out").exists()
 
 
 def test_circuit_without_logits_still_draws(empty):

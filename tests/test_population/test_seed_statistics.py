@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
-from modadd_jax.analysis.population import seed_statistics as population
-from modadd_jax.analysis.population import sweep_map as cells
-from modadd_jax.analysis.population import verdicts
+from modadd_jax.analysis.population import seed_statistics, statistics, sweep_map, verdicts
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.data import all_targets
 from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.losses import margin
-from modadd_jax.report.population import map_text, value_text
+from modadd_jax.report.population import document, map_document
+from modadd_jax.report.study import document_text
 from tests.problems import PROBLEMS, circuit
 
 
@@ -35,7 +34,7 @@ def test_what_stage_1_proves_is_true():
         neurons = read_neurons(one)
         keys = key_frequencies(neurons, 23, max_keys=4)
         margins = margin(all_logits(one), all_targets(23))
-        share = population.proven_share(one, neurons, jnp.where(keys.is_key, keys.k, 0))
+        share = seed_statistics.proven_share(one, neurons, jnp.where(keys.is_key, keys.k, 0))
         return share, (margins > 0).mean()
 
     clean = circuit(PROBLEMS["doubled_keys"])
@@ -47,13 +46,21 @@ def test_what_stage_1_proves_is_true():
 
 
 def test_keys_are_counted_and_given_room():
-    count = jax.jit(population.count_keys)
+    count = jax.jit(seed_statistics.count_keys)
     two = circuit(PROBLEMS["two_keys"])
     found = [two, jax.tree.map(jnp.zeros_like, two), noise(23, 48)]
     assert [int(count(one)) for one in found][:2] == [2, 0]
     assert int(count(found[2])) > 8
-    assert [population.room_for(n, 113) for n in (0, 1, 8, 9, 17, 40, 56)] == [8, 8, 8, 16, 32, 56, 56]
-    assert population.room_for(5, 11) == 5
+    assert [seed_statistics.padded_key_count(n, 113) for n in (0, 1, 8, 9, 17, 40, 56)] == [
+        8,
+        8,
+        8,
+        16,
+        32,
+        56,
+        56,
+    ]
+    assert seed_statistics.padded_key_count(5, 11) == 5
 
 
 def row_of(verdict="clean", seed=0, stds=(0.01, 0.02), **changes):
@@ -96,6 +103,7 @@ def test_verdicts_and_their_reasons(changes, verdict, reasons):
     row = row_of(**changes)
     assert verdicts.verdict(row) == (verdict, reasons)
     assert verdicts.is_clean(row) == (verdict == "clean")
+    assert (verdicts.advice([row]) == []) == (verdict == "clean")
 
 
 def test_relations_are_multiples_mod_p_up_to_sign():
@@ -168,14 +176,14 @@ def a_map():
             for step in (100, 200)
         }
         values = {"d_mlp": d_mlp, "train_fraction": fraction, "loss": "log1p"}
-        found.append(cells.Cell(f"c{index}", 59, values, rows))
+        found.append(sweep_map.Cell(f"c{index}", 59, values, rows))
     return found
 
 
 def test_the_map_counts_along_the_lines_of_a_cross():
     found = a_map()
     fields = ["d_mlp", "train_fraction", "loss"]
-    record = cells.map_of(found, fields)
+    record = sweep_map.map_of(found, fields)
     assert record["base"] == "c0"
     assert [(line["field"], line["cells"]) for line in record["lines"]] == [
         ("d_mlp", ["c0", "c3"]),
@@ -193,19 +201,19 @@ def test_the_map_counts_along_the_lines_of_a_cross():
     assert strengths == sorted(strengths, reverse=True)
     keys = {r["predictor"]: r for r in record["what_decides_keys"]}
     assert keys["double_is_key"]["auc"] < 0.5  # the muddy key, k = 3, has its double among the keys
-    assert cells.spread([3.0, None, 1.0, 2.0])["median"] == 2
-    assert cells.spread([None]) is None
-    text = map_text(record | {"unfinished": ["c9"]}, found)
+    assert sweep_map.spread([3.0, None, 1.0, 2.0])["median"] == 2
+    assert sweep_map.spread([None]) is None
+    text = document_text(map_document(record | {"unfinished": ["c9"]}, found))
     assert "c9" in text
     assert "train_fraction (d_mlp=64, loss=log1p): 0.4: 0/3, 0.6: 1/3, 0.8: 1/3" in text
-    assert value_text(True) == "True"
+    assert sweep_map.value_text(True) == "True"
     with pytest.raises(ValueError, match="no finished cell"):
-        cells.map_of([], fields)
+        sweep_map.map_of([], fields)
 
 
 def test_the_map_is_drawn():
     found = a_map()
-    record = cells.map_of(found, ["d_mlp", "train_fraction", "loss"])
+    record = sweep_map.map_of(found, ["d_mlp", "train_fraction", "loss"])
     drawn = clean_map.of_sweep(record, found)
     assert drawn.keys() == {"map", "what_decides", "distributions"}
     axes = drawn["map"].axes
@@ -219,3 +227,49 @@ def test_the_map_is_drawn():
     assert len([line for line in keys.axes[0].lines if line.get_gid() == "key"]) == 4
     with pytest.raises(ValueError, match="no seed was analysed"):
         figures.distributions([found[0].last[2]], "")
+
+
+def test_a_statistic_added_to_the_registry_is_in_every_place(monkeypatch):
+    """In summary.json, in the tables of a run and of a sweep, among the predictors, and in the figures."""
+    entry = statistics.Statistic(
+        "dummy", "a dummy", r"$\xi$", lambda row: row["logit_scale"] / 7, "structure", "log", "dum", 2.5
+    )
+    key = statistics.KeyStatistic("dummy_key", "a dummy of a key", lambda f, row: f["k"])
+    monkeypatch.setattr(statistics, "STATISTICS", (*statistics.STATISTICS, entry))
+    monkeypatch.setattr(statistics, "KEY_STATISTICS", (*statistics.KEY_STATISTICS, key))
+    found = a_map()
+    record = sweep_map.map_of(found, ["d_mlp", "train_fraction"])
+    assert record["all_seeds"]["distributions"]["dummy"]["all"]["min"] == pytest.approx(20 / 7)
+    assert "dummy" in {r["predictor"] for r in record["what_decides"]}
+    assert "dummy_key" in {r["predictor"] for r in record["what_decides_keys"]}
+    text = document_text(map_document(record | {"unfinished": []}, found))
+    assert [text.count(word) for word in (" a dummy of a key |", " dum |")] == [1, 1]
+    assert text.count(" a dummy |") == 2  # predictors, and the distributions
+    rows = found[1].last
+    one = {"counts": sweep_map.counts(rows), "distributions": sweep_map.distributions(rows), "seeds": rows}
+    one |= {"config": {"model": {"p": 59, "d_mlp": 64}}, "checkpoint": {"step": 200}}
+    assert " a dummy |" in document_text(document(one))
+    titles = {name: titles_of(figure) for name, figure in clean_map.of_sweep(record, found).items()}
+    assert entry.symbol in titles["distributions"]
+    assert any(entry.symbol in title for title in titles["map"])
+    assert {"a dummy", "a dummy of a key"} <= titles["what_decides"]
+
+
+def titles_of(figure):
+    axes = figure.axes
+    return {ax.get_title(loc) for ax in axes for loc in ("left", "center")} | {
+        label.get_text() for ax in axes for label in ax.get_yticklabels()
+    }
+
+
+def test_the_registry_is_sound():
+    names = [entry.name for entry in (*statistics.STATISTICS, *statistics.KEY_STATISTICS)]
+    assert len(set(names)) == len(names)
+    for entry in statistics.STATISTICS:
+        assert entry.role in statistics.ROLES
+        assert entry.scale in statistics.SCALES
+        assert entry.worst is None or entry.name.startswith(f"{entry.worst}_")
+        assert entry.compute(row_of()) is not None
+        assert (entry.compute(row_of(stds=())) is None) == (entry.worst is not None)
+    with pytest.raises(ValueError, match="'dumy' is no statistic: there are min_phase_r2,"):
+        statistics.statistic("dumy")

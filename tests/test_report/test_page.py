@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from modadd_jax import figures
-from modadd_jax.analysis import closed_form
 from modadd_jax.analysis import reading as summary
+from modadd_jax.analysis.coordinates import from_difference_coordinates
 from modadd_jax.analysis.lens import lens
+from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import all_logits
 from modadd_jax.report import page as html
-from modadd_jax.report.page import assemble, cite, data
+from modadd_jax.report import table
+from modadd_jax.report.page import assemble, data
+from modadd_jax.report.studies import STUDIES, study
 from tests import problems
-from tests.commands import ROOT
 
 NAME = "doubled_keys"  # two key frequencies, so that the slider for k has something to move to
 BROWSER = next((path for path in map(shutil.which, ("chromium", "google-chrome")) if path), None)
@@ -31,13 +33,21 @@ def reading():
     return summary.read(problems.circuit(problems.PROBLEMS[NAME]))
 
 
+def analysis_of(reading):
+    numbers = summary.summarize(reading)
+    return numbers | {"regression": {"per_key": [], "removed": [], **SHARES}}
+
+
+SHARES = {f"{fit}{which}": 0.5 for fit in regression.Shares._fields for which in ("", "_without_2k")}
+
+
 @pytest.fixture(scope="module")
 def results(reading):
     model = problems.config(problems.PROBLEMS[NAME])
     checkpoint = {"step": 0, "seed": 0, "params_sha256": "ab" * 32}
     return {
         "config.json": {"model": {**vars(model)}, "imported": True},
-        "analysis.json": {"checkpoint": checkpoint, **summary.summarize(reading)},
+        "analysis.json": analysis_of(reading) | {"checkpoint": checkpoint},
     }
 
 
@@ -76,31 +86,37 @@ def test_every_number_printed_is_listed_with_its_place_and_function(written, res
     assert printed == [entry["text"] for entry in cited]
     assert len(printed) > 30
     for entry in cited:
-        again = cite.number(results, entry["file"], entry["path"], "", entry.get("over"))
+        where = entry["path"] + (f":{entry['over']}" if "over" in entry else "")
+        again = assemble.number(results, entry["file"], where, "")
         assert again["value"] == entry["value"]
 
 
 def test_every_function_that_is_named_exists():
-    for name in cite.SOURCES.values():
-        module, function = name.rsplit(".", 1)
-        if name.startswith("experiments."):  # commands define the same flags, so only one can be imported
-            source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
-            assert f"\ndef {function}(" in source, name
-        else:
+    for one in STUDIES:
+        for name in one.sources.values():
             assert callable(pkgutil.resolve_name(name)), name
 
 
+def test_every_name_in_a_template_is_of_a_study():
+    drawings = {name for one in STUDIES for name in one.drawings}
+    assert {one.name for one in STUDIES if not one.sources} == {"check", "anomaly"}  # not in the report
+    assert {name for name in assemble.named(STUDIES) if name in drawings} > {"spectra", "bounds", "dynamics"}
+
+
 def test_a_number_over_an_index_and_one_that_is_not_there():
-    results = {"bounds.json": {"frequencies": [{"k": 3}, {"k": None}, {"k": 2}]}}
+    record = {"frequencies": [{"k": 3}, {"k": None}, {"k": 2}]}
     said = [
-        cite.number(results, "bounds.json", "frequencies[*].k", "d", how)["text"]
-        for how in ("min", "max", "list")
+        table.value_text(table.lookup(record, f"frequencies[*].k:{how}"), "d")
+        for how in ("min", "max", "sum", "list")
     ]
-    assert said == ["2", "3", "3, -, 2"]
+    assert said == ["2", "3", "5", "3, -, 2"]
+    results = {"bounds.json": record}
+    entry = assemble.number(results, "bounds.json", "frequencies[*].k:max", "d")
+    assert (entry["value"], entry["path"], entry["over"]) == (3, "frequencies[*].k", "max")
     with pytest.raises(KeyError):
-        cite.number(results, "bounds.json", "frequencies[3].k", "d")
+        assemble.number(results, "bounds.json", "frequencies[3].k", "d")
     with pytest.raises(KeyError):
-        cite.expand("{{bounds.json:frequencies[0].k:d}} {{bounds.json:gone:d}}", results, pytest.fail)
+        assemble.source_of("nowhere.json", "k")
 
 
 def test_a_stage_without_results_says_why(written):
@@ -113,26 +129,33 @@ def test_a_stage_without_results_says_why(written):
 def test_a_circuit_without_key_frequency_has_a_page(results):
     nothing = jax.tree.map(np.zeros_like, problems.circuit(problems.PROBLEMS[NAME]))
     reading = summary.read(nothing)
-    own = results | {"analysis.json": results["analysis.json"] | summary.summarize(reading)}
+    own = results | {"analysis.json": results["analysis.json"] | analysis_of(reading)}
     text, _ = html.page(reading, own, {}, STAGES)
     assert 'id="integral-view"' not in text.split("<script")[0]
 
 
 def test_a_check_that_failed_is_told():
-    rejected = {"check": {"status": "failed", "reason": "margin <0>"}}
-    assert "(failed): margin &lt;0&gt;" in assemble._check(rejected)
-    assert "accepted" in assemble._check({"check": {"status": "done"}})
+    text = assemble.source(study("certificate").sections[0])
+    template = assemble.engine().from_string(text[text.index("{% if") : text.index("{{ table")])
+    failed = template.render(stages={"check": {"status": "failed", "reason": "margin <0>"}})
+    assert "(failed): margin &lt;0&gt;" in failed
+    assert "accepted" in template.render(stages={"check": {"status": "done"}})
 
 
-def test_the_verdict_gives_its_reasons(results):
+def test_the_verdict_gives_its_reasons(reading, results):
     analysis = results["analysis.json"]
     spoiled = [{**f, "phase_circular_std": None} for f in analysis["frequencies"]]
     muddy = analysis | {"frequencies": spoiled, "closed_form": analysis["closed_form"] | {"r2_full": 0.5}}
-    text = assemble._verdict(results | {"analysis.json": muddy | {"accuracy": 1.0}})
-    assert "<b>muddy</b>" in text
-    assert text.count("phase_circular_std") == len(spoiled)
-    assert "closed_form.r2_full" in text
-    assert "<b>failed</b>" in assemble._verdict(results | {"analysis.json": muddy | {"accuracy": 0.9}})
+    own = results | {"analysis.json": muddy | {"accuracy": 1.0}}
+    text, _ = html.page(reading, own, {}, STAGES)
+    said = text[text.index("This circuit is") : text.index('<section id="waves')]
+    first, *reasons = re.split("Why: |; ", " ".join(re.sub(r"<[^>]*>", "", said).split()))
+    assert first.endswith("is muddy: every answer is right, but what follows describes it only in part. ")
+    assert reasons == [
+        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, above 0.03" for f in spoiled
+    ] + ["the closed form explains 0.5000 of the logit variance, below 0.99."]
+    text, _ = html.page(reading, results | {"analysis.json": muddy | {"accuracy": 0.9}}, {}, STAGES)
+    assert "This circuit is <b>failed</b>" in text
 
 
 def test_packed_tables_and_the_limit(reading, monkeypatch):
@@ -236,7 +259,7 @@ def test_the_page_computes_what_the_library_does(shown, reading, index, y, d, c)
     logits = np.asarray(_all_logits(reading.circuit))[a, b]
     size = np.abs(logits).max()
     np.testing.assert_allclose(view["model"], logits - logits.mean(), atol=DIGITS * size)
-    form = closed_form.closed_form_logits(reading.tables["full"])[a, b]
+    form = from_difference_coordinates(reading.tables["full"])[a, b]
     np.testing.assert_allclose(view["form"], form, atol=DIGITS * size)
 
 

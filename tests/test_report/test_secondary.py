@@ -9,10 +9,11 @@ import pytest
 
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.studies import secondary
+from modadd_jax.analysis.studies.secondary_record import edit_name, secondary_record
 from modadd_jax.constructed import circuit_of
 from modadd_jax.figures import secondary as figures
-from modadd_jax.report.secondary import edit_name, secondary_record, secondary_text
-from tests.commands import TINY, command
+from modadd_jax.report.secondary import document
+from modadd_jax.report.study import document_text
 from tests.test_studies.test_secondary import CIRCUITS, P, group, slow_logits, study
 
 
@@ -36,7 +37,7 @@ def test_the_record_is_json(name):
     worst = record["secondary_margin"]
     assert worst["lost"] == pytest.approx(worst["before"] - worst["after"])
     for name_ in names:
-        assert edit_name(name_) in secondary_text(record)
+        assert edit_name(name_) in document_text(document(record))
 
 
 def test_the_margin_that_the_secondary_is_worth():
@@ -63,7 +64,7 @@ def test_no_key_frequency():
     record = secondary_record(None)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert set(record) >= {"r2_steps", "frequencies", "flatness", "ablations", "cross_talk"}
-    assert secondary_text(record).startswith("no key frequency")
+    assert document_text(document(record)).startswith("no key frequency")
 
 
 def artists(fig, gid):
@@ -86,23 +87,3 @@ def test_figures():
     bars = figures.ablations(found)
     r2 = artists(bars, "logit variance explained")
     np.testing.assert_allclose([bar.get_width() for bar in r2], [e.r2 for e in found.effects.values()])
-
-
-def test_the_command(tmp_path):
-    path = tmp_path / "run"
-    result = command("train", TINY, f"--num_steps=100 --seed=3 --workdir={path}")
-    assert result.returncode == 0, result.stderr
-    result = command("secondary", f"--workdir={path} --out={tmp_path / 'out'}")
-    assert result.returncode == 0, result.stderr
-    text = (tmp_path / "out" / "secondary.json").read_text()
-    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert record["checkpoint"] == {"step": 100, "seed": 3}
-    assert record["frequencies"]
-    assert {"name", "accuracy", "cross_entropy", "min_margin", "r2"} == set(record["ablations"][0])
-    assert "| edit |" in " ".join((tmp_path / "out" / "secondary.md").read_text().split())
-    for name in ("profiles", "waveforms", "ablations"):
-        for kind in ("png", "svg"):
-            assert (tmp_path / "out" / "figures" / f"secondary_{name}.{kind}").stat().st_size > 5000
-    result = command("secondary", f"--workdir={tmp_path / 'nothing'}")
-    assert result.returncode == 2
-    assert "does not exist" in result.stderr

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis import closed_form, phases, quadrature
+from modadd_jax.analysis import phases, quadrature
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.studies import ablations
 from modadd_jax.circuit import Circuit
@@ -133,7 +134,7 @@ def test_outputs_neurons_and_skip():
 
 def test_effect_by_slow_loops():
     model, edited = (with_noise(circuit_of((group(seed=s),), P), 0.3, s) for s in (0, 1))
-    logits = np.asarray(closed_form.aligned(slow_logits(model)))
+    logits = np.asarray(to_difference_coordinates(slow_logits(model)))
     effect = evaluate(edited, jnp.asarray(logits), jnp.array([3, 9]))
     before, after = slow_logits(model), slow_logits(edited)
     margins, losses = np.empty((P, P)), np.empty((P, P))

@@ -12,7 +12,8 @@ from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.strategies import prove
 from modadd_jax.analysis.studies import anomaly
 from modadd_jax.figures import certificate as figures
-from modadd_jax.report.anomaly import anomaly_text, area, areas, pair_area
+from modadd_jax.report.anomaly import document
+from modadd_jax.report.study import document_text
 from tests.commands import command
 from tests.test_certificates.test_strategies import TOLERANCE, K, P, pizza, true_margins
 from tests.test_commands.test_certify import run  # noqa: F401  a fixture
@@ -136,7 +137,9 @@ def test_area_is_the_share_of_pairs_in_order():
     score = rng.integers(0, 9, (P, P)).astype(float)
     marked = rng.random((P, P)) < 0.1
     rates = anomaly.false_rates(score, marked, ~marked)
-    np.testing.assert_allclose(area(rates), pair_area(score[marked], score[~marked]), rtol=1e-13)
+    np.testing.assert_allclose(
+        anomaly.area(rates), anomaly.pair_area(score[marked], score[~marked]), rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,9 +163,10 @@ def test_the_command_writes_what_it_says(run, tmp_path):  # noqa: F811  the fixt
     (models,) = record["kinds"].values()
     assert models[0]["planted"] == models[0]["planted_unproven"] in (1, 2)
     assert models[0]["right_unproven"] == 0
-    assert areas(models, "margin") == {"inputs": 1.0, "inputs_least": 1.0, "models": 1.0}
-    assert anomaly_text(record) in result.stdout
-    assert (tmp_path / "anomaly.md").read_text().strip() == anomaly_text(record)
+    assert anomaly.areas(models, "margin") == {"inputs": 1.0, "inputs_least": 1.0, "models": 1.0}
+    text = document_text(document(record))
+    assert text in result.stdout
+    assert (tmp_path / "anomaly.md").read_text().strip() == text
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"anomaly.png", "anomaly.svg"}
     curves = figures.anomaly(record).findobj(lambda artist: artist.get_gid() == "roc closed form")
     assert [curve.axes.get_title("left").split()[-1] for curve in curves] == ["skip"]

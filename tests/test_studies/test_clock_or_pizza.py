@@ -14,7 +14,8 @@ from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.config import ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.figures import algorithm as figures
-from modadd_jax.report.clock_or_pizza import algorithm_text, attention_rate_text
+from modadd_jax.report.algorithm import document, rates_document
+from modadd_jax.report.study import document_text
 from tests.commands import TINY, command, snapshot
 
 # Sums of some hundred float64 products of order one.
@@ -169,7 +170,7 @@ def test_triples_with_a_zero_gradient_are_left_out(pizza):
     assert record["gradient_symmetricity"] is record["distance_irrelevance"] is None
     assert (record["zero_gradients"], record["accuracy"]) == (1.0, 0.0)
     assert record["verdict"] == "no key frequency"
-    assert "no key frequency: gradient symmetricity -, distance" in algorithm_text(record)
+    assert "no key frequency: gradient symmetricity -, distance" in document_text(document(record))
 
 
 def test_circles_are_isolated_in_the_embedding_and_in_the_readout(pizza):
@@ -240,7 +241,52 @@ def test_bad_parameters_are_refused(pizza):
         figures.attention_rate([])
 
 
-SWEEP = (TINY, "--num_steps=50 --num_seeds=2")
+def their_row(coefficient, symmetricity, q, validation=1.0, diff_vocab=0, eqn_sign=0):
+    values = (coefficient, diff_vocab, eqn_sign, validation, q, symmetricity)
+    names = "attn_coeff diff_vocab eqn_sign validation_accuracy distance_irrelevance gradient_sim"
+    return dict(zip(names.split(), map(str, values), strict=True))
+
+
+THEIRS = [
+    *(their_row(1.0, 0.2 + 0.1 * i, 0.9) for i in range(5)),  # softmax: rate 0
+    *(their_row(0.02, 0.99, 0.2 + 0.01 * i) for i in range(3)),
+    their_row(0.02, 0.0, 0.0, validation=0.98),
+    their_row(0.02, 0.0, 0.0, diff_vocab=1),
+    their_row(0.02, 0.0, 0.0, eqn_sign=1),
+]
+
+
+def test_a_population_is_quantiles_of_what_has_learned_with_one_vocabulary_and_no_equals():
+    found = algorithm.population(THEIRS)
+    assert found["models"] == 8
+    softmax, constant = found["bins"][0], found["bins"][-1]
+    assert (softmax["models"], constant["models"], found["bins"][4]["models"]) == (5, 3, 0)
+    np.testing.assert_allclose(softmax["gradient_symmetricity"], [0.22, 0.3, 0.4, 0.5, 0.58])
+    np.testing.assert_allclose(constant["distance_irrelevance"], [0.201, 0.205, 0.21, 0.215, 0.219])
+    assert found["bins"][4]["distance_irrelevance"] is None
+
+
+def test_a_table_that_is_no_population_is_refused():
+    with pytest.raises(ValueError, match="the population has a row without"):
+        algorithm.population([{"attn_coeff": "0.5"}])
+    with pytest.raises(ValueError, match="no model of one vocabulary"):
+        algorithm.population(THEIRS[8:])
+
+
+def test_quantiles_of_a_rate_leave_out_who_has_not_learned():
+    models = [
+        {"attention_rate": 0.5, "accuracy": a, "gradient_symmetricity": s, "distance_irrelevance": None}
+        for a, s in ((1.0, 0.2), (1.0, 0.4), (0.98, 0.9))
+    ]
+    (row,) = algorithm.by_rate(models)
+    assert (row["models"], row["left_out"], row["distance_irrelevance"]) == (2, 1, None)
+    assert row["gradient_symmetricity"][2] == pytest.approx(0.3)
+    fig = figures.attention_rate(models, [row], algorithm.population(THEIRS))
+    names = {text.get_text() for text in fig.legends[0].get_texts()}
+    assert {"median, quartiles", "their median", "Zhong et al., quartiles"} <= names
+
+
+SWEEP = (TINY, "--preset=quick --num_steps=50 --num_seeds=2")
 
 
 @pytest.fixture(scope="module")
@@ -268,8 +314,23 @@ def test_attention_rate_goes_on_where_it_was(sweep):
     assert all(m["gradient_symmetricity"] == pytest.approx(1.0, abs=RTOL) for m in models[2:])
     assert (sweep / "figures" / "attention_rate.svg").stat().st_size > 5000
     text = (sweep / "attention_rate.md").read_text()
-    assert text == attention_rate_text(record) + "\n"
+    assert text == document_text(rates_document(record)) + "\n"
     assert text in result.stdout
+
+
+def test_a_record_is_drawn_again_next_to_a_population(sweep, tmp_path):
+    csv = tmp_path / "theirs.csv"
+    rows = [",".join(THEIRS[0]), *(",".join(row.values()) for row in THEIRS)]
+    csv.write_text("\n".join(rows) + "\n")
+    out, record = tmp_path / "out", sweep / "attention_rate.json"
+    result = command("attention_rate", f"--draw={record} --population={csv} --out={out}")
+    assert result.returncode == 0, result.stderr
+    drawn = (out / "figures" / "attention_rate.svg").read_bytes()
+    models = json.loads((out / "attention_rate.json").read_text())["models"]
+    assert models == json.loads(record.read_text())["models"]
+    result = command("attention_rate", f"--draw={record} --population={out / 'population.json'} --out={out}")
+    assert result.returncode == 0, result.stderr
+    assert (out / "figures" / "attention_rate.svg").read_bytes() == drawn
 
 
 def test_algorithm_of_a_model_without_a_circuit(sweep, tmp_path):
@@ -285,6 +346,7 @@ def test_algorithm_of_a_model_without_a_circuit(sweep, tmp_path):
 
 
 REFUSED = {
+    "population": ("--population={run}/attention_rate.md --workdir={new}", "the population has no model"),
     "rate": ("--rates=0,1.5 --workdir={new}", r"attention_rate must be in \[0, 1\], got 1.5"),
     "no rate": ("--rates=0,half --workdir={new}", r"rates must be numbers separated by commas, got 0,half"),
     "single run": ("--workdir={run}/r0.5", r"is that of a single run"),

@@ -15,6 +15,7 @@ from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import loop as training
 from modadd_jax.training import step as train
+from modadd_jax.training.cutting import cut_rows
 
 P = 17
 # Key 3 without a component of its own; key 6 = 2 * 3; and a light key 7, whose waves no other key needs.
@@ -139,7 +140,7 @@ def test_a_run_cut_and_resumed_is_the_run_cut(tmp_path, monkeypatch):
     assert all(row["cut"] in row["keys"] for row in cuts)
 
 
-def test_a_cut_begins_a_fresh_optimiser_of_the_seeds_that_are_cut(tmp_path):
+def test_a_cut_begins_a_fresh_optimiser_of_the_seeds_that_are_cut():
     def second_alone(params, config):
         done = [cut.Cut(0, (1, 2)), cut.Cut(2, (1, 2)), cut.Cut(0, (1, 2))]
         params = {name: np.array(x) for name, x in params.items()}
@@ -147,12 +148,11 @@ def test_a_cut_begins_a_fresh_optimiser_of_the_seeds_that_are_cut(tmp_path):
             x[1] = 0
         return params, done
 
-    workdir = Workdir.create(tmp_path / "run", CONFIG)
     init, chunk, _ = train.seed_functions(CONFIG)
-    rows = train.rows_of([CONFIG])
+    rows = train.specs_of([CONFIG])
     state, mask = init(rows)
     state = jax.tree.map(np.asarray, chunk(5)(rows, state, mask)[0])
-    new, lines = training.cut_rows(workdir, state, second_alone, np.ones(3, bool))
+    new, lines = cut_rows(CONFIG, state, second_alone, np.ones(3, bool))
     assert [(row["seed"], row["step"], row["cut"]) for row in lines] == [(1, 6, 2)]
     for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True):
         np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])

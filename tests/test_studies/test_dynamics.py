@@ -12,7 +12,8 @@ from modadd_jax.circuit import all_logits
 from modadd_jax.config import Config
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.data import train_mask
-from modadd_jax.report import dynamics as report_dynamics
+from modadd_jax.report.dynamics import document
+from modadd_jax.report.study import document_text
 
 P, KEYS = 11, (2, 3)
 
@@ -107,7 +108,7 @@ def test_milestones_hold_to_the_end():
         row(20, 0.995, 0.05, 2.0),
         row(30, 1.0, 0.09, 1.0),
     ]
-    assert report_dynamics.milestones(rows) == {
+    assert progress.milestones(rows) == {
         "train_accuracy": 0,
         "test_accuracy": 20,
         "key_weight": 0,
@@ -118,12 +119,15 @@ def test_milestones_hold_to_the_end():
         "bound": 20,
         "closed_form": 0,
     }
-    seeds = [{"seed": s, "keys": [2][:s], "milestones": report_dynamics.milestones(rows[s:])} for s in (0, 1)]
-    text = report_dynamics.dynamics_text(seeds)
+    seeds = [{"seed": s, "keys": [2][:s], "milestones": progress.milestones(rows[s:])} for s in (0, 1)]
+    text = document_text(document({"seeds": seeds}))
     assert "seed 0: no key frequency" in text
-    line = next(line for line in text.splitlines() if "test accuracy" in line)
-    assert [cell.strip() for cell in line.split("|")[2:5]] == ["20", "20 to 20", "2 of 2"]
-    assert np.isnan(report_dynamics.over_keys({"frequencies": []}, "gamma"))
+    lines = [line.split("|") for line in text.splitlines() if "test accuracy" in line]
+    assert [[cell.strip() for cell in line[2:-1]] for line in lines] == [
+        ["20", "20"],
+        ["20", "20 to 20", "2"],
+    ]
+    assert np.isnan(progress.over_keys({"frequencies": []}, "gamma"))
 
 
 @pytest.mark.parametrize("pairs", [0.6, 1.0])

@@ -4,8 +4,10 @@ import json
 
 from matplotlib.text import Text
 
+from modadd_jax.analysis.studies.frontier import frontier, model_of, points
 from modadd_jax.figures import certificate as figures
-from modadd_jax.report.frontier import frontier, frontier_text, model_of, points
+from modadd_jax.report.frontier import document
+from modadd_jax.report.study import document_text
 from tests.commands import command
 from tests.test_certificates.test_strategies import P
 from tests.test_commands.test_certify import run  # noqa: F401  a fixture
@@ -75,7 +77,7 @@ def test_the_frontier_keeps_what_no_cheaper_point_proves():
 
 def test_the_table_and_the_figure_have_a_row_a_model():
     model = model_of("made up", RECORDS)
-    text = frontier_text([model, model])
+    text = document_text(document({"models": [model, model]}))
     assert text.count("2.00%: 50.00 % | 3.00%: 75.00 %") == 2
     figure = figures.frontier([model, model])
     assert len(figure.findobj(lambda artist: artist.get_gid() == "curve")) == 2
@@ -124,7 +126,7 @@ def test_the_command_writes_curves_of_every_seed(run, tmp_path):  # noqa: F811  
     brute = next(q for q in model["points"] if q["name"] == "brute")
     # Beside products: u + v and ReLU, p^2 m each; sums and maxima over the classes, some p^3.
     assert 1 < brute["share"] < 1 + 2 / P + 5 / 34
-    assert frontier_text([model]) in result.stdout
+    assert document_text(document({"models": [model]})) in result.stdout
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert drawn == {
         f"{name}.{kind}" for name in ("frontier", "certificate_scaling") for kind in ("png", "svg")

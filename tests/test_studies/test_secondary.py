@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis import closed_form
 from modadd_jax.analysis import reading as summary
 from modadd_jax.analysis.closed_form import Waveform
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import ablations, secondary
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 
@@ -237,7 +237,7 @@ def test_terms_of_planted_products():
         + 0 * c
     )
     powers = np.array([9 / 2, 4 / 8, 1 / 2])
-    intended, terms = jax.jit(lambda x: secondary.term_shares(closed_form.aligned(x)))(logits)
+    intended, terms = jax.jit(lambda x: secondary.term_shares(to_difference_coordinates(x)))(logits)
     share = powers / powers.sum()
     expected = np.zeros(terms.shape)
     expected[4, 7], expected[4, 4] = share[1:]

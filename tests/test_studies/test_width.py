@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.population import seed_statistics as population
+from modadd_jax.analysis.population.seed_statistics import mapped
 from modadd_jax.analysis.quadrature import Rule
 from modadd_jax.analysis.studies import width
 from modadd_jax.constructed import voronoi_weights
@@ -37,8 +37,8 @@ def brute(phi, omega):
 def errors():
     """n -> (keys, errors [draw, kind])."""
     keys = jax.random.split(jax.random.key(0), DRAWS)
-    mapped = {n: population.mapped(functools.partial(width.constructed_errors, n=n))(keys) for n in SIZES}
-    return {n: (keys, np.asarray(found)) for n, found in mapped.items()}
+    errors = {n: mapped(functools.partial(width.constructed_errors, n=n))(keys) for n in SIZES}
+    return {n: (keys, np.asarray(found)) for n, found in errors.items()}
 
 
 @pytest.mark.parametrize("nodes", width.NODES)

@@ -1,6 +1,6 @@
 """Many devices, many processes and many waves give what one device gives.
 
-Waves, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
+Batches, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: after
 60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: at most 3e-7).
 """
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from modadd_jax.config import Config
+from modadd_jax.jax_internals import with_devices
 from modadd_jax.storage.workdir import Workdir, locked
 from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
@@ -31,8 +32,8 @@ CONFIG = Config().replace(
     eval_every=5, checkpoint_every=10,
 )  # fmt: skip
 FLAGS = [
-    "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=256", "--train_fraction=0.8", "--num_seeds=3",
-    "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
+    "--preset=p113", "--p=11", "--d_model=8", "--n_heads=2", "--d_mlp=256", "--train_fraction=0.8",
+    "--num_seeds=3", "--num_steps=60", "--eval_every=5", "--checkpoint_every=10",
 ]  # fmt: skip
 TOLERANCE = 1e-5
 
@@ -45,7 +46,7 @@ def start(path, *flags, devices, module="train"):
     env = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": "1",
-        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
+        "XLA_FLAGS": with_devices(os.environ["XLA_FLAGS"], devices),
     }
     return subprocess.Popen(
         [sys.executable, "-m", f"experiments.{module}", *FLAGS, f"--workdir={path}", *flags],
@@ -171,6 +172,37 @@ def test_waves_are_few_and_alike(rows, size, expected):
     assert len(parts) == waves.count
     assert all(part["x"].shape == (waves.size,) for part in parts)
     chex.assert_trees_all_equal(parallel.gather(parts, rows), tree)
+
+
+def test_a_single_seed_split_over_two_devices_is_its_row_of_a_sweep_bit_for_bit(tmp_path):
+    """The two parts of the pairs are summed apart in both programs, and their sums are added in one order."""
+    one, two = (start(tmp_path / name, *seeds, devices=2) for name, seeds in (
+        ("one", ["--num_seeds=1", "--seed=2"]), ("two", ["--num_seeds=2", "--seed=1"])
+    ))  # fmt: skip
+    assert [p.wait() for p in (one, two)] == [0, 0], one.stdout.read() + two.stdout.read()
+    for process in (one, two):
+        process.stdout.close()
+    alone, both = (Workdir.open(tmp_path / name) for name in ("one", "two"))
+    split = [json.loads((w.path / "sessions.jsonl").read_text())["devices_per_seed"] for w in (alone, both)]
+    assert split == [2, 1]
+    ours, theirs = (w.restore(train.state_like(w.config))[1] for w in (alone, both))
+    chex.assert_trees_all_equal(ours, jax.tree.map(lambda x: x[1:], theirs))
+
+
+def test_a_run_of_listed_float64_seeds_goes_on_as_if_it_had_not_stopped(tmp_path):
+    config = CONFIG.replace(seeds=[7, 3], dtype="float64", num_steps=20)
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for path in (whole, stopped):
+        with jax.enable_x64(False):  # as in a user's process
+            training.run(config, path)
+    (stopped / "checkpoints" / "20.sha256").unlink()
+    (stopped / "checkpoints" / "20").rename(tmp_path / "20")
+    with jax.enable_x64(False):
+        training.run(config, stopped)
+    check_same(whole, stopped)
+    state = Workdir.open(stopped).restore(train.state_like(config))[1]
+    assert state.params["W_in"].dtype == np.float64
+    assert sorted({row["seed"] for row in Workdir.open(stopped).read_metrics()}) == [3, 7]
 
 
 def test_waves_on_eight_devices(monkeypatch):

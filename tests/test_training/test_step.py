@@ -11,6 +11,7 @@ import pytest
 
 from modadd_jax import circuit, data, model
 from modadd_jax.config import Config
+from modadd_jax.jax_internals import compilations
 from modadd_jax.losses import log1p_cross_entropy
 from modadd_jax.training import step as train
 from modadd_jax.training.folded import folded_loss
@@ -26,8 +27,8 @@ evaluate = jax.jit(train.evaluate, static_argnums=2)
 VARIANTS = {"mainline": {}, "no_eq": NO_EQ, "frozen": {"biases": "frozen"}, "standard": {"loss": "standard"}}
 
 
-def rows_of(config, seeds):
-    return train.rows_of([config.replace(seed=seed) for seed in seeds])
+def specs_of(config, seeds):
+    return train.specs_of([config.replace(seed=seed) for seed in seeds])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -47,6 +48,19 @@ def test_folded_and_plain_have_equal_losses_and_gradients(variant):
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
     for name, gradient in theirs[1].items():
         np.testing.assert_allclose(ours[1][name], gradient, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_grid_and_the_plain_path_have_equal_losses_and_gradients(variant):
+    """The accelerator's form, in float64: p = 11 has five padded classes, half a grid where u = v."""
+    config = TINY.replace(**VARIANTS[variant])
+    plain = config.replace(forward="plain")
+    state, mask = one_seed(config, 2)
+    params = jax.tree.map(lambda x: jnp.asarray(3 * x, jnp.float64), state.params)
+    ours = loss_and_gradient(params, data.train_grid(mask, config), config)
+    theirs = loss_and_gradient(params, data.train_pairs(mask, plain), plain)
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
+    chex.assert_trees_all_close(ours[1], theirs[1], rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("variant", ["mainline", "no_eq"])
@@ -85,7 +99,7 @@ def test_a_seed_of_a_sweep_is_that_seed_alone_bit_for_bit(change):
 
     def sweep(seeds):
         init, chunk, evaluate = train.seed_functions(config)
-        rows = rows_of(config, seeds)
+        rows = specs_of(config, seeds)
         state, mask = init(rows)
         state, finite = chunk(20)(rows, state, mask)
         assert finite.all()
@@ -168,6 +182,39 @@ def test_everything_trained_is_float32_even_with_x64_on():
         assert leaf.dtype in (jnp.float32, jnp.int32)
 
 
+def test_float64_training_is_float32_training_to_float32_accuracy():
+    """One step from the same weights: every gradient within a few float32 roundings of the largest."""
+    wide = TINY.replace(dtype="float64")
+    (narrow_state, mask), (wide_state, wide_mask) = one_seed(TINY), one_seed(wide)
+    chex.assert_trees_all_equal(mask, wide_mask)
+    chex.assert_trees_all_equal(narrow_state.params, wide_state.params)  # the same numbers
+    assert {x.dtype for x in jax.tree.leaves(wide_state)} == {jnp.dtype("float64"), jnp.dtype("int32")}
+    ours, theirs = (
+        loss_and_gradient(state.params, data.train_pairs(mask, config), config)
+        for state, config in ((narrow_state, TINY), (wide_state, wide))
+    )
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+    for name, gradient in theirs[1].items():
+        assert gradient.dtype == jnp.float64
+        np.testing.assert_allclose(ours[1][name], gradient, atol=2e-6 * jnp.abs(gradient).max(), err_msg=name)
+
+
+def test_all_that_trains_in_float64_stays_float64_whatever_the_process_has_chosen():
+    config = TINY.replace(dtype="float64", num_seeds=2)
+    init, chunk, evaluate = train.seed_functions(config)
+    with jax.enable_x64(False), train.x64_of(config):
+        rows = train.specs_of([config])
+        state, mask = init(rows)
+        state, finite = chunk(3)(rows, state, mask)
+        metrics = evaluate(state.params, mask)
+    assert finite.all()
+    assert {x.dtype for x in jax.tree.leaves(state)} == {jnp.dtype("float64"), jnp.dtype("int32")}
+    assert metrics.train_loss.dtype == jnp.float64
+    with jax.enable_x64(False):
+        like = train.state_like(config)
+    chex.assert_trees_all_equal_shapes_and_dtypes(like, state)
+
+
 def test_evaluation_against_the_plain_forward_pass():
     config = TINY.replace(train_fraction=0.5)
     state, mask = one_seed(config)
@@ -197,7 +244,7 @@ def test_no_held_out_pairs_give_nan_for_the_test_set_only():
 
 def test_a_seed_that_is_not_finite_keeps_its_last_good_state():
     init, chunk, _ = train.seed_functions(TINY)
-    rows = rows_of(TINY, range(3))
+    rows = specs_of(TINY, range(3))
     state, mask = init(rows)
     clean, _ = chunk(4)(rows, state, mask)
     poisoned = state.params | {"W_in": state.params["W_in"].at[1, 0, 0].set(jnp.inf)}
@@ -213,11 +260,11 @@ def test_a_chunk_is_traced_once():
     config = TINY.replace(p=13)
     for change in ({}, {"seed": 5}, {"learning_rate": 1e-2, "weight_decay": 0.5, "num_steps": 70}):
         init, chunk, _ = train.seed_functions(config.replace(**change))
-        rows = train.rows_of([config.replace(**change)])
+        rows = train.specs_of([config.replace(**change)])
         state, mask = init(rows)
         for _ in range(3):
             state, _ = chunk(2)(rows, state, mask)
-    assert chunk(2)._cache_size() == 1
+    assert compilations(chunk(2)) == 1
 
 
 def test_rows_have_rates_of_their_own():
@@ -225,7 +272,7 @@ def test_rows_have_rates_of_their_own():
     changes = ({}, {"learning_rate": 3e-3}, {"weight_decay": 0.0}, {"seed": 7, "weight_decay": 30.0})
     configs = [TINY.replace(**change) for change in changes]
     init, chunk, _ = train.seed_functions(TINY)
-    rows = train.rows_of(configs)
+    rows = train.specs_of(configs)
     together, _ = chunk(20)(rows, *init(rows))
     for i, config in enumerate(configs):
         state, mask = one_seed(config, config.train.seed)

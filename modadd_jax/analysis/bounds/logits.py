@@ -18,11 +18,11 @@ and a closed form is sum_k Re[C_k(a, b) e^{i w_k c}]. So |logits - closed form| 
 frequency (k b mod p) v_i rises once and falls once. Its envelopes are the least majorant v_i^+ and the
 greatest minorant v_i^- that do so exactly. For each a the b with u_i^+(a) + v_i^+(b) > 0 are then one
 arc, whose two ends a binary search finds, and the sum over neurons of u_i(a) w_i(k) over their arcs is,
-for all b, two events a neuron and a prefix sum. The same with u and v exchanged gives the other half of
+for all b, two events per neuron and a prefix sum. The same with u and v exchanged gives the other half of
 
     sum_i (u_i(a) + v_i(b)) w_i(k) [u_i^+(a) + v_i^+(b) > 0].
 
-With the minorants in the place of the majorants the arcs are shorter. In both arcs a neuron is active
+With the minorants instead of the majorants the arcs are shorter. In both arcs a neuron is active
 for certain, in neither it is not; in between u_i + v_i is in (-e_i(a) - e_i(b), e_i(a) + e_i(b)], e the
 larger distance of a table from its two envelopes. The mean of the two sums has half of u_i + v_i there,
 which is wrong by at most (e_i(a) + e_i(b))/2. The sum of that over the neurons in between is again a
@@ -34,6 +34,7 @@ Letters in shapes: p odd modulus, m neurons, K key frequencies.
 Source: docs/theory.md section 3.3; of the closed forms 2.6 and 3.1.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
@@ -42,7 +43,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import cis, gamma
+from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, gamma_n, modulus
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.circuit import Circuit
 
@@ -82,7 +83,7 @@ class Sums(NamedTuple):
     readout: jax.Array  # [p, p] sum_i h_i |rest_i| of neurons of key frequencies
     others: jax.Array  # [p, p] sum_i h_i |W_i| of all other neurons
     skip: jax.Array  # [p, p] rest of the skip path
-    naive: jax.Array  # () what the network can put out at most: sum_i max h_i max_c |W_i| + skip path
+    trivial: jax.Array  # () what the network can put out at most: sum_i max h_i max_c |W_i| + skip path
     slack: jax.Array  # () rounding
 
 
@@ -97,7 +98,7 @@ class LogitBound(NamedTuple):
     others: jax.Array  # ()
     skip: jax.Array  # ()
     slack: jax.Array  # ()
-    naive: jax.Array  # () with no explanation: of the network, and the largest value of the closed form
+    trivial: jax.Array  # () no structure used: of the network, and the largest value of the closed form
 
 
 def orders(k: jax.Array, p: int) -> Orders:
@@ -180,7 +181,7 @@ def active_sums(
     x: jax.Array,
     y: jax.Array,
     weights: jax.Array,
-    ends: tuple[tuple[Arcs, Arcs], ...],
+    ends: Sequence[tuple[Arcs, Arcs]],
     shares: tuple[float, ...],
     order: Orders,
 ) -> jax.Array:
@@ -194,18 +195,19 @@ def active_sums(
     return halves[0] + halves[1].transpose(1, 0, 2)
 
 
-def _waves(k: jax.Array, p: int) -> jax.Array:
-    """e^{i w_k x} for x = 0..p-1, [K, p]; whole turns are dropped in integers."""
+def waves(k: jax.Array, p: int) -> jax.Array:
+    """e^{i w_k x} for x = 0..p-1, [K, p]. An angle is off by at most 3 u 2 pi, as whole turns are dropped in
+    integers, cosine and sine by 4 u each: 25 u in all."""
     return cis(fourier.angle(k[:, None], jnp.arange(p)[None, :], p))
 
 
 def split_readout(rows: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Fourier coefficients [n, K] of rows [n, p] over c at the frequencies k, and what is left [n, p]."""
     p = rows.shape[1]
-    waves = _waves(k, p)
+    e = waves(k, p)
     # K sums and not a Fourier transform: a prime p has a slow one, of which K rows would be used.
-    coefficients = (2 / p) * jax.lax.complex(rows @ waves.real.T, -(rows @ waves.imag.T))  # [n, K]
-    return coefficients, rows - (coefficients.real @ waves.real - coefficients.imag @ waves.imag)
+    coefficients = (2 / p) * jax.lax.complex(rows @ e.real.T, -(rows @ e.imag.T))  # [n, K]
+    return coefficients, rows - (coefficients.real @ e.real - coefficients.imag @ e.imag)
 
 
 def least_squares(gram: jax.Array, against: jax.Array) -> jax.Array:
@@ -218,14 +220,14 @@ def least_squares(gram: jax.Array, against: jax.Array) -> jax.Array:
     return jnp.linalg.solve(gram + ridge * jnp.eye(gram.shape[0], dtype=gram.dtype), against)
 
 
-def _modulus(z: jax.Array) -> jax.Array:
-    """|z|, relative error 3 u: several times faster than abs, which guards against overflow."""
-    return jnp.sqrt(jnp.square(z.real) + jnp.square(z.imag))
-
-
 def class_centred(rows: jax.Array) -> jax.Array:
-    """Rows [n, p] less a number for each row, their mean as computed; one rounding for each entry."""
+    """Rows [n, p] minus a number for each row, their mean as computed; one rounding for each entry."""
     return rows - rows.mean(axis=1, keepdims=True)
+
+
+def max_activation(circuit: Circuit) -> jax.Array:
+    """The largest activation of each neuron over all inputs, [m]; one rounding."""
+    return jax.nn.relu(circuit.u.max(axis=0) + circuit.v.max(axis=0))
 
 
 def weighted_activity(circuit: Circuit, rest: jax.Array, mask: jax.Array) -> jax.Array:
@@ -235,7 +237,7 @@ def weighted_activity(circuit: Circuit, rest: jax.Array, mask: jax.Array) -> jax
     (||u_+(a)|| + ||v_+(b)||) max_c ||rest[:, c]||, where h_i <= u_+ + v_+. Neurons that are never
     active count for nothing. O(p m).
     """
-    top = jax.nn.relu(circuit.u.max(axis=0) + circuit.v.max(axis=0))  # [m]
+    top = max_activation(circuit)
     live = mask & (top > 0)
     rest = jnp.where(live[:, None], rest, 0.0)
     norm = jnp.sqrt(jnp.square(rest).sum(axis=0).max())
@@ -255,7 +257,7 @@ def rounding(circuit: Circuit, size: jax.Array) -> jax.Array:
     8 (m + 2 p) + 400 roundings on any path leave room. gamma_k times the moduli covers them.
     """
     p, m = circuit.u.shape
-    return gamma(8 * (m + 2 * p) + 400, circuit.u.dtype) * size
+    return gamma_n(8 * (m + 2 * p) + 400, circuit.u.dtype) * size
 
 
 def logit_sums(circuit: Circuit, neurons: Neurons, k: jax.Array) -> Sums:
@@ -276,30 +278,31 @@ def logit_sums(circuit: Circuit, neurons: Neurons, k: jax.Array) -> Sums:
     output = least_squares(basis.T @ basis, basis.T @ rest)  # [2K, p], f
     rest = rest - basis @ output
     distortion = jnp.hypot(*jnp.split(output, 2)).max(axis=1)  # [K]
-    tables = circuit[:2]
+    tables = (circuit.u, circuit.v)
     upper, lower = ([fit(table, order, group) for table in tables] for fit in (envelope, minorant))
     ends = [(arcs(u, v, order, group), arcs(v, u, order, group)) for u, v in (upper, lower)]
     off = [jnp.maximum(up.table - x, x - low.table) for up, x, low in zip(upper, tables, lower, strict=True)]
     heights = jnp.abs(weight) @ (1 + distortion)  # [m] at least max_c |W_i - rest_i|
-    mean = active_sums(*tables, basis, ends, (0.5, 0.5), order)  # [p, p, 2K]
-    doubt = active_sums(*off, heights[:, None], ends, (0.5, -0.5), order)[..., 0]
-    waves = jax.lax.complex(*jnp.split(mean, 2, axis=2))
+    u, v = tables
+    mean = active_sums(u, v, basis, ends, (0.5, 0.5), order)  # [p, p, 2K]
+    off_u, off_v = off
+    doubt = active_sums(off_u, off_v, heights[:, None], ends, (0.5, -0.5), order)[..., 0]
+    known = jax.lax.complex(*jnp.split(mean, 2, axis=2))
 
     (skip_a, rest_a), (skip_b, rest_b) = (split_readout(class_centred(s), k) for s in circuit[3:])
     tallest = jnp.abs(centred).max(axis=1)
-    top = jax.nn.relu(circuit.u.max(axis=0) + circuit.v.max(axis=0))
     skip_top = sum(jnp.abs(class_centred(s)).max() for s in circuit[3:])
     largest = sum(jnp.abs(table).max(axis=0) for table in (circuit.u, circuit.v))  # [m]
     uncentred = jnp.abs(circuit.w_logit).max(axis=1) + heights
     size = (largest * uncentred).sum() * 8 + 4 * sum(jnp.abs(s).max() for s in circuit[3:]) * (1 + k.size)
     return Sums(
-        waves=waves + skip_a[:, None, :] + skip_b[None, :, :],
+        waves=known + skip_a[:, None, :] + skip_b[None, :, :],
         doubt=jnp.maximum(doubt, 0.0),
-        distortion=_modulus(waves) @ distortion,
+        distortion=modulus(known) @ distortion,
         readout=weighted_activity(circuit, rest, member),
         others=weighted_activity(circuit, centred, ~member),
         skip=jnp.abs(rest_a).max(axis=1)[:, None] + jnp.abs(rest_b).max(axis=1)[None, :],
-        naive=top @ tallest + skip_top,
+        trivial=max_activation(circuit) @ tallest + skip_top,
         slack=rounding(circuit, size),
     )
 
@@ -308,7 +311,7 @@ def closed_form_waves(k: jax.Array, contributions: jax.Array) -> jax.Array:
     """C_k(a, b) [p, p, K] of the contributions Z_k G_k(d), [K, p] complex (`closed_form.profile`)."""
     p = contributions.shape[1]
     d = (jnp.arange(p)[:, None] - jnp.arange(p)[None, :]) % p
-    turn = _waves(k, p).conj().T  # [p, K]
+    turn = waves(k, p).conj().T  # [p, K]
     return contributions.T[d] * (turn[:, None, :] * turn[None, :, :])
 
 
@@ -323,10 +326,10 @@ def logit_bound(sums: Sums, k: jax.Array, contributions: jax.Array) -> LogitBoun
       k: [K] key frequencies.
       contributions: [K, p] complex, what the closed form has as Z_k G_k(d).
     """
-    waves = _modulus(sums.waves - closed_form_waves(k, contributions)).sum(axis=2)  # [p, p]
+    off = modulus(sums.waves - closed_form_waves(k, contributions)).sum(axis=2)  # [p, p]
     formula = jnp.abs(contributions).max(axis=1).sum()
     # The closed form adds its own few roundings, K terms of at most `formula` in all.
-    slack = sums.slack + gamma(64 + 4 * k.shape[0], formula.dtype) * (formula + sums.naive)
-    parts = (waves, sums.doubt, sums.distortion, sums.readout, sums.others, sums.skip)
-    total = sum(parts).max() + slack
-    return LogitBound(total, *(part.max() for part in parts), slack, sums.naive + formula)
+    slack = sums.slack + gamma_n(64 + 4 * k.shape[0], formula.dtype) * (formula + sums.trivial)
+    parts = (off, sums.doubt, sums.distortion, sums.readout, sums.others, sums.skip)
+    total = Enclosure(sum(parts).max(), slack).upper
+    return LogitBound(*(total, *(part.max() for part in parts), slack, sums.trivial + formula))

@@ -1,11 +1,11 @@
 """Moments of a quadrature rule: its error as a Fourier series, and how exact a rule it is.
 
-With r_j the Fourier coefficients of ReLU(cos), the error F of `sweep` is
+With r_j the Fourier coefficients of ReLU(cos), the error F of `supremum` is
 
     F(t) = sum_j r_j M_j e^{ijt},   M_j = sum_i omega_i e^{i(j phi_i + psi_i)} - 2 pi [j = -2],
     r_0 = 1/pi,  r_{+-1} = 1/4,  r_{+-2k} = (-1)^{k+1} / (pi (4 k^2 - 1)),  other odd r_j = 0.
 
-With psi = 2 phi, M_j is the plain moment sum_i omega_i e^{i(j+2) phi_i} less its value for the
+With psi = 2 phi, M_j is the plain moment sum_i omega_i e^{i(j+2) phi_i} minus its value for the
 integral, so a rule that makes the low moments vanish is one of high trigonometric degree.
 
 Letters: n nodes (those of weight 0 change nothing), J harmonics 2k kept on either side.
@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import Bound, slack
+from modadd_jax.analysis.bounds.enclosure import Enclosure, rule_slack
 from modadd_jax.analysis.quadrature import INTEGRAL
 
 # A moment counts as zero up to this share of the total weight.
@@ -28,10 +28,9 @@ EXACT = 0.01
 class Series(NamedTuple):
     """sup_t |F(t)| from the moments |j| <= 2J, in units of 2/3."""
 
-    upper: jax.Array  # () sup |F| <= upper + slack: sum |r_j M_j| + tail
-    lower: jax.Array  # () sup |F| >= lower - slack: root mean square of F cut at 2J
+    bound: Enclosure  # () sup |F| <= bound.upper: sum |r_j M_j| + tail
+    mean_square: Enclosure  # () sup |F| >= mean_square.lower: the root of that of F cut at 2J
     tail: jax.Array  # () what the moments |j| > 2J can add at most
-    slack: jax.Array  # () rounding
     dominant: jax.Array  # () int, the j of the largest |r_j M_j|, in -2J .. 2J
     share: jax.Array  # () that term's share of sum |r_j M_j|, in [0, 1]
 
@@ -77,7 +76,7 @@ def series_bound(phi: jax.Array, psi: jax.Array, omega: jax.Array, J: int = 8) -
     gamma_{4J+6} (1.3 W + 7.2). The numbers in the code are larger.
 
     Args:
-      phi, psi, omega: [n], as in `sweep.sweep`.
+      phi, psi, omega: [n], as in `supremum.supremum`.
       J: harmonics kept, at least 1.
     Returns:
       `Series`; its bounds are sound for float64 inputs.
@@ -90,15 +89,17 @@ def series_bound(phi: jax.Array, psi: jax.Array, omega: jax.Array, J: int = 8) -
     tail = jnp.abs(omega).sum() / (np.pi * (2 * J + 1))
     angles = 2.5 * float(np.abs(r * j).sum()) * jnp.abs(phi) + 1.5 * jnp.abs(psi)
     sums = 4 * J + 6
-    rounding = slack(omega, angles, 16, 50 + 10 * sums, 2 * phi.size + 2 * sums)
+    slack = rule_slack(omega, angles, 16, 50 + 10 * sums, 2 * phi.size + 2 * sums)
     at = terms.argmax()
     total = terms.sum()
-    bounds = (total + tail, jnp.sqrt(jnp.square(terms).sum()), tail, rounding)
+    bound, mean_square = (
+        Enclosure(value, slack).over(INTEGRAL) for value in (total + tail, jnp.sqrt(jnp.square(terms).sum()))
+    )
     share = terms[at] / jnp.where(total > 0, total, 1)
-    return Series(*(bound / INTEGRAL for bound in bounds), jnp.asarray(j)[at], share)
+    return Series(bound, mean_square, tail / INTEGRAL, jnp.asarray(j)[at], share)
 
 
-def id_error(phi: jax.Array, psi: jax.Array, omega: jax.Array) -> Bound:
+def id_error(phi: jax.Array, psi: jax.Array, omega: jax.Array) -> Enclosure:
     """sup over t and s of the error of the part x/2 of the ReLU: exact, (|M_1| + |M_{-1}|) / 4.
 
     That part of F is (1/4) (M_1 e^{it} + M_{-1} e^{-it}), its integral is 0, and at some t the two
@@ -109,8 +110,8 @@ def id_error(phi: jax.Array, psi: jax.Array, omega: jax.Array) -> Bound:
     """
     signs = np.array([1, -1])
     moments = _weighted(psi[None, :] + signs[:, None] * phi[None, :], omega)
-    rounding = slack(omega, 2 * jnp.abs(phi) + jnp.abs(psi), 10, 0, phi.size)
-    return Bound(jnp.abs(moments).sum() / 4 / INTEGRAL, rounding / INTEGRAL)
+    slack = rule_slack(omega, 2 * jnp.abs(phi) + jnp.abs(psi), 10, 0, phi.size)
+    return Enclosure(jnp.abs(moments).sum() / 4, slack).over(INTEGRAL)
 
 
 def node_moments(phi: jax.Array, omega: jax.Array, count: int = 16) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The exact sweep: the supremum of the quadrature error, between two numbers 2 % apart.
+"""The supremum of the quadrature error, between two numbers 2 % apart (the "sweep" of the tables).
 
 The rule (phi, psi, omega) approximates (2/3) cos(s - 2t) by
 sum_i omega_i ReLU(cos(t + phi_i)) cos(s + psi_i), with error Re[e^{is} F(t)],
@@ -7,7 +7,7 @@ sum_i omega_i ReLU(cos(t + phi_i)) cos(s + psi_i), with error Re[e^{is} F(t)],
 
 The largest error over s is |F(t)|; what is wanted is sup_t |F(t)|. Cost O(n log n + n M).
 Letters: n nodes (those of weight 0 change nothing); 2n breakpoints +-pi/2 - phi_i, where a
-neuron switches on or off; M pieces of each gap between neighbouring breakpoints.
+node switches on or off; M pieces of each gap between neighbouring breakpoints.
 Source: docs/theory.md section 3.2.
 
 **Upper bound.** In a gap F = A e^{it} + B e^{-it} - (2/3) e^{-2it}, with
@@ -42,27 +42,29 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis.bounds.enclosure import cis, slack
+from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, modulus, rule_slack
 from modadd_jax.analysis.quadrature import INTEGRAL
 
 TURN = 2 * jnp.pi
 PARTS = ("relu", "abs")
 
 
-class Sweep(NamedTuple):
+class Supremum(NamedTuple):
     """sup_t |F(t)| in units of 2/3, the size of the integral."""
 
-    upper: jax.Array  # () sup |F| <= upper + slack in real arithmetic
-    lower: jax.Array  # () |F(t_at_max)| >= lower - slack in real arithmetic
-    slack: jax.Array  # () rounding
+    bound: Enclosure  # () sup |F| <= bound.upper
+    attained: Enclosure  # () |F(t_at_max)| >= attained.lower
     t_at_max: jax.Array  # () rad, in [0, 3 pi]
 
 
-def sweep(phi: jax.Array, psi: jax.Array, omega: jax.Array, part: str = "relu", pieces: int = 16) -> Sweep:
+def supremum(
+    phi: jax.Array, psi: jax.Array, omega: jax.Array, part: str = "relu", pieces: int = 16
+) -> Supremum:
     """Upper bound and attained lower bound of sup_t |F(t)|.
 
     Holds for real weights of either sign and any sum, for any output phases (psi = 2 phi is not
-    used), for repeated and clustered nodes. With pieces = 16, upper <= 1.02 lower up to slack.
+    used), for repeated and clustered nodes. With pieces = 16 the bound is at most 1.02 of what is
+    attained, up to slack.
 
     Args:
       phi: input phases [n], rad, finite also where the weight is 0.
@@ -72,7 +74,7 @@ def sweep(phi: jax.Array, psi: jax.Array, omega: jax.Array, part: str = "relu", 
         integral. For the part x/2 see `moments.id_error`.
       pieces: M, even, at least 2; larger is tighter and slower.
     Returns:
-      `Sweep`; sound for float64 inputs.
+      `Supremum`; sound for float64 inputs.
     Raises:
       ValueError: for an unknown part, or pieces odd or below 2.
     """
@@ -87,12 +89,13 @@ def sweep(phi: jax.Array, psi: jax.Array, omega: jax.Array, part: str = "relu", 
     t = left[:, None] + width[:, None] * steps[None, :]  # [2n, M+1]
     e = cis(t)
     F = A[:, None] * e + B[:, None] * e.conj() - INTEGRAL * jnp.square(e.conj())  # [2n, M+1]
-    modulus = jnp.sqrt(jnp.square(F.real) + jnp.square(F.imag))
+    size = modulus(F)
     # One E for all pieces of a gap: they have the same width.
-    upper = (modulus.max(axis=1) + 2) / jnp.cos(width / (2 * pieces)) - 2  # [2n]
-    at = modulus.argmax()
-    bounds = (upper.max(), modulus.ravel()[at], _slack(phi, psi, omega))
-    return Sweep(*(bound / INTEGRAL for bound in bounds), t.ravel()[at])
+    upper = (size.max(axis=1) + 2) / jnp.cos(width / (2 * pieces)) - 2  # [2n]
+    at = size.argmax()
+    slack = _slack(phi, psi, omega)
+    bound, attained = (Enclosure(value, slack).over(INTEGRAL) for value in (upper.max(), size.ravel()[at]))
+    return Supremum(bound, attained, t.ravel()[at])
 
 
 def _gaps(phi, psi, omega, part):
@@ -114,7 +117,7 @@ def _gaps(phi, psi, omega, part):
 
 
 def _slack(phi, psi, omega):
-    """Bound on the rounding errors of `upper` and `lower`, before the division by 2/3.
+    """Bound on the rounding errors of both numbers, before the division by 2/3.
 
     u is the unit roundoff, W = sum |omega|. Errors in F, each at most:
       - breakpoints: mod(+-pi/2 - phi, 2 pi) is off by e_i = u (12 + 1.5 |phi_i|) around the circle
@@ -127,8 +130,8 @@ def _slack(phi, psi, omega):
         within [0, 3 pi]), times the Lipschitz constant W + 4/3 of F;
       - values: e^{it} 6 u, product 3 u, additions 2 u, modulus 3 u, all relative to
         |A| + |B| <= W, and 20 u for the term (2/3) e^{-2it}: 14 u W + 20 u.
-    In `upper` they grow by 1 / cos(D/M) <= sqrt(2), and the quotient adds 13 u (W + 3). Together
+    In the upper bound they grow by 1 / cos(D/M) <= sqrt(2), and the quotient adds 13 u (W + 3). Together
     sum |omega| u (120 + 3.6 |phi| + 1.5 |psi|) + 150 u + 5.7 gamma_4n W. The numbers below are
     larger (6 gamma_4n <= gamma_24n), which covers the rounding of the slack itself.
     """
-    return slack(omega, 4 * jnp.abs(phi) + 2 * jnp.abs(psi), 128, 160, 24 * phi.size)
+    return rule_slack(omega, 4 * jnp.abs(phi) + 2 * jnp.abs(psi), 128, 160, 24 * phi.size)

@@ -18,8 +18,8 @@ and so for each d and e at once, for all y, with any Z_k(d),
 
     spread_k = max_y |Hhat_k - Z_k|,    height = max_y |H| or |S|,    eta(e) = max_y |fr(y) - fr(y+e)|.
 
-Where Z, spread and height come from is left open (`Waves`): sums over the neurons by events (`linear`), or
-the integral and bounds of the distance from it (`integral`).
+Where Z, spread and height come from is left open (`KeyCoefficients`): sums over the neurons by events
+(`linear`), or the integral and bounds of the distance from it (`integral`).
 Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`.
 Source: docs/certificate.md, sections 3 and 4.
@@ -30,11 +30,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import cis, gamma
-from modadd_jax.analysis.bounds.logits import class_centred
+from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n, modulus, square
+from modadd_jax.analysis.bounds.logits import class_centred, waves
 from modadd_jax.analysis.certificates import margins
 from modadd_jax.analysis.certificates.margins import Hints, Readout
+from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.circuit import Circuit
 
 
@@ -47,7 +47,7 @@ class Skip(NamedTuple):
     gap_b: jax.Array  # [p, p]
 
 
-class Waves(NamedTuple):
+class KeyCoefficients(NamedTuple):
     """What is known of Hhat_k = (H_k + skip) E_k(y) and S_x, over the inputs of each d."""
 
     z: jax.Array  # [D, K] complex, any centres
@@ -67,11 +67,6 @@ class Stage1(NamedTuple):
     rest: jax.Array  # () largest R
 
 
-def waves(k: jax.Array, p: int) -> jax.Array:
-    """E [K, p]. An angle is off by at most 3 u 2 pi, cosine and sine by 4 u each: 25 u in all."""
-    return cis(fourier.angle(k[:, None], jnp.arange(p)[None, :], p))
-
-
 def readout(circuit: Circuit, hints: Hints) -> Readout:
     """Through the key frequencies and the extra directions."""
     p = circuit.u.shape[0]
@@ -83,11 +78,7 @@ def readout(circuit: Circuit, hints: Hints) -> Readout:
 def differences(p: int, symmetric: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """d [D, 1], y [1, p] and their inputs a, b [D, p]."""
     d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
-    return d, y, *margins.inputs_of(d, y, p)
-
-
-def square(z: jax.Array) -> jax.Array:
-    return jnp.square(z.real) + jnp.square(z.imag)
+    return d, y, *inputs_of(d, y, p)
 
 
 def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -117,13 +108,13 @@ def _etas(output: jax.Array, e: jax.Array) -> jax.Array:
     return jnp.concatenate([half, half[:, :0:-1]], axis=1)
 
 
-def class_bounds(
+def bound_classes(
     circuit: Circuit,
     hints: Hints,
     read: Readout,
     norms: tuple[jax.Array, jax.Array],
     skip: Skip,
-    found: Waves,
+    found: KeyCoefficients,
     symmetric: bool,
 ) -> Stage1:
     """The theorem: bounds for each d and e, of whatever is known of Hhat and S. Pure; `symmetric` is static.
@@ -154,12 +145,12 @@ def class_bounds(
     rest = (norm * (read.rho + read.rho.max())[y] + skip.gap_a[a, y] + skip.gap_b[b, y]).max(axis=1)  # [D]
 
     turn = 1 - e
-    key = z.real @ turn.real - z.imag @ turn.imag - spread @ jnp.sqrt(square(turn))
-    lower = key - height @ eta - rest[:, None]
+    key = z.real @ turn.real - z.imag @ turn.imag - spread @ modulus(turn)
+    found = key - height @ eta - rest[:, None]
 
     tallest, widest = height.max(axis=0), eta.max(axis=1)
     M = tallest[:K] + jnp.abs(skip.a).max(axis=0) + jnp.abs(skip.b).max(axis=0)
     size = (2 + widest[:K]) @ M + (1 + widest[K:]) @ tallest[K:] + margins.skip_size(circuit) + rest.max()
     found_part = (2 + widest[:K]) @ error[:K] + widest[K:] @ error[K:]
-    slack = found_part + gamma(1024 + 64 * read.output.shape[0], size.dtype) * size
-    return Stage1(lower - slack, slack, tallest, spread.max(axis=0), widest, rest.max())
+    slack = found_part + gamma_n(1024 + 64 * read.output.shape[0], size.dtype) * size
+    return Stage1(Enclosure(found, slack).lower, slack, tallest, spread.max(axis=0), widest, rest.max())

@@ -2,16 +2,16 @@
 
     S(a, b) = sum_i q_i ReLU(x_i(a) + y_i(b)) = sum_i q_i x_i(a) [on_i(a, b)] + sum_i q_i y_i(b) [on_i(a, b)]
 
-with on_i(a, b) whether x_i(a) + y_i(b) > 0. Fix a neuron and a. As b runs through the residues in the
+with on_i(a, b) whether x_i(a) + y_i(b) > 0. Take one neuron and one a. As b runs through the residues in the
 order of the neuron's own frequency, y_i is nearly one wave, so on_i changes about twice: S needs one
-addition for each change and one prefix sum for each a and each frequency, O(p m + K p^2) in the place of
+addition for each change and one prefix sum for each a and each frequency, O(p m + K p^2) instead of
 p^2 m. The frequencies are hints: a wrong one makes more changes, and never a wrong sum.
 
 Sort -x_i once; then on_i(a, b) says that a's rank in this order is below level(b), the number of a' with
 -x_i(a') < y_i(b), and the a that switch between two neighbours in the order are those whose rank lies
 between their levels. Comparisons of floats are exact, so that both halves of S agree on who is on.
 
-`logit_bound` has another way to such sums: envelopes that rise and fall once make exactly two events
+`bounds.logits` has another way to such sums: envelopes that rise and fall once make exactly two events
 and a doubt, with static shapes. Here every switch is an event and nothing is in doubt.
 Letters in shapes: p odd modulus, m neurons, K frequencies, L columns, E capacity for events.
 Source: docs/certificate.md, section 2.
@@ -57,12 +57,12 @@ def _count_below(ascending: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def switches(first: jax.Array, second: jax.Array, order: Orders, group: jax.Array) -> Switches:
-    """Sorts and searches; O(p log p) comparisons a neuron.
+    """Sorts and searches; O(p log p) comparisons per neuron.
 
     Args:
       first: [p, m] x, whose argument a stays put.
       second: [p, m] y, whose argument b runs.
-      order: the residues in the order of the K frequencies (`logit_bound.orders`).
+      order: the residues in the order of the K frequencies (`logits.orders`).
       group: [m] int in 0..K-1, the frequency by whose order the neuron's b runs.
     """
     minus = -first.T  # [m, p]

@@ -6,7 +6,7 @@ A certificate makes two statements, and keeps them apart.
   on the tables (u, v, W_L, s_a, s_b) as `circuit.fold` computes them in float64: `fold_error`.
 - **The program**: the logits that `model.apply` computes in float32: `program_error`.
 
-Both are bounds of how far any margin can move. The model of arithmetic is that of `rounding`; a matrix
+Both are bounds of how far any margin can move. The model of arithmetic is that of `enclosure`; a matrix
 product of inner length n, whatever the order of its sums, has error at most (gamma_n + 2 eps + eps^2)
 |x| |W|, eps the rounding of its operands (`OPERAND_ROUNDING`). No overflow, and attention scores finite.
 Letters in shapes: p modulus, D d_model, H heads, E d_head, m neurons. Source: docs/certificate.md, section 5.
@@ -17,8 +17,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from modadd_jax.analysis.bounds.enclosure import gamma
-from modadd_jax.analysis.certificates.margins import tops
+from modadd_jax.analysis.bounds.enclosure import gamma_n
+from modadd_jax.analysis.bounds.logits import max_activation
 from modadd_jax.circuit import Circuit, check_separable, fold
 from modadd_jax.config import ModelConfig
 from modadd_jax.model import Params
@@ -47,10 +47,18 @@ def fold_error(params: Params, circuit: Circuit, config: ModelConfig) -> jax.Arr
     """
     moduli = fold({name: jnp.abs(x) for name, x in params.items()}, config)
     n = 3 * config.d_model + config.n_ctx + 16
-    du, dv, dw, da, db = (gamma(2 * n, circuit.u.dtype) * table for table in moduli)
+    du, dv, dw, da, db = (gamma_n(2 * n, circuit.u.dtype) * table for table in moduli)
     h = _largest(circuit.u) + _largest(circuit.v)  # [m]
     before = (_largest(du) + _largest(dv)) @ (jnp.abs(circuit.w_logit) + dw)  # [p]
     return 2 * (before + h @ dw + _largest(da) + _largest(db)).max()
+
+
+def _inputs(params: Params, config: ModelConfig) -> list[jax.Array]:
+    """What the tokens a, b and, where there is one, = bring to their positions, [., D] each."""
+    p, embedding = config.p, params["W_E"]
+    x_b = embedding[p : 2 * p] if config.separate_vocab else embedding[:p]
+    tokens = [embedding[:p], x_b, embedding[-1:]][: config.n_ctx]
+    return [token + place[None, :] for token, place in zip(tokens, params["W_pos"], strict=True)]
 
 
 @partial(jax.jit, static_argnums=(1, 2))
@@ -72,20 +80,17 @@ def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Ar
     check_separable(config)
     if precision not in OPERAND_ROUNDING:
         raise ValueError(f"precision must be one of {', '.join(OPERAND_ROUNDING)}, got {precision!r}")
-    D, p, kappa = config.d_model, config.p, config.kappa
+    D, kappa = config.d_model, config.kappa
     eps = OPERAND_ROUNDING[precision]
 
     def product(n):  # relative to |x| |W|; 16 for biases, sums of tokens and the pattern's own rounding
-        return gamma(n + 16, jnp.float32) + 2 * eps + eps**2
+        return gamma_n(n + 16, jnp.float32) + 2 * eps + eps**2
 
     w_o, into, w_u = params["W_O"].reshape(D, D), params["W_in"], params["W_U"]  # [(H E), D], [D, m], [D, p]
     w_v = params["W_V"].transpose(1, 0, 2).reshape(D, D)  # [D, (H E)]
     b_v = params["b_V"].ravel() if "b_V" in params else jnp.zeros(D)
     bias = {name: params.get(name, jnp.zeros(n)) for name, n in (("b_O", D), ("b_in", 1), ("b_out", D))}
-    embedding = params["W_E"]
-    x_b = embedding[p : 2 * p] if config.separate_vocab else embedding[:p]
-    tokens = [embedding[:p], x_b, embedding[-1:]][: config.n_ctx]  # a, b and, where there is one, =
-    x = [token + place[None, :] for token, place in zip(tokens, params["W_pos"], strict=True)]  # [., D] each
+    x = _inputs(params, config)
 
     # Largest moduli over the inputs; each grows by the errors made before it is used.
     heads = kappa * sum(_largest(each @ w_v + b_v[None, :]) for each in x)
@@ -101,7 +106,7 @@ def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Ar
     carried = own_heads @ jnp.abs(w_o @ into) + own_residual @ jnp.abs(into) + own_pre  # [m]
     past = own_heads @ jnp.abs(w_o @ w_u) + own_residual @ jnp.abs(w_u)  # [p] by the skip path
 
-    written = (tops(fold(params, config)) + carried) @ jnp.abs(params["W_out"])
+    written = (max_activation(fold(params, config)) + carried) @ jnp.abs(params["W_out"])
     output = written + residual + jnp.abs(bias["b_out"])
     own_output = product(config.d_mlp) * output
     own_logits = product(D) * ((output + own_output) @ jnp.abs(w_u) + jnp.abs(params.get("b_U", 0.0)))

@@ -1,4 +1,4 @@
-"""The integral rung: accuracy proven from the closed form and from how far the network can be from it.
+"""The integral strategy: accuracy proven from the closed form and from how far the network can be from it.
 
 The neurons fall into bins n of one frequency k_n and one waveform T_n(x) = t_n + cos x - gamma_n cos 2x.
 Whatever alpha_i, phi_i are, with r_i(a) = u_i(a) - alpha_i T_n(w a + phi_i + delta_n), the same for v with
@@ -10,8 +10,9 @@ Whatever alpha_i, phi_i are, with r_i(a) = u_i(a) - alpha_i T_n(w a + phi_i + de
 The first term is a table of a and one of b. The second is summed with weights G_i by its Fourier series
 in theta (`integral_sums`). The terms that do not depend on a + b once the wave e^{i w_k y} is multiplied in
 (l = -2 of the neurons of k) are the closed form Z_k G_k(d). All others are the error of the quadrature. So
-H_k and S_x are known up to a radius (`classes.Waves`), from O(p m) operations for the fits and remainders
-and O(K p^2 log p) for the series. No input's activations are summed over the neurons, no events counted.
+H_k and S_x are known up to a radius (`class_bounds.KeyCoefficients`), from O(p m) operations for the fits
+and remainders and O(K p^2 log p) for the series. No input's activations are summed over the neurons, no
+events counted.
 Letters in shapes: p odd modulus, m neurons, N bins, K key frequencies, X extra directions, Q = K + X,
 R = 2K + X, D the d of `margins`.
 Source: docs/theory.md section 3.5; docs/certificate.md section 10.
@@ -23,10 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import cis, gamma, unit
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import linear, margins, operations
-from modadd_jax.analysis.certificates.class_bounds import Skip, Stage1, Waves, square
+from modadd_jax.analysis import coordinates
+from modadd_jax.analysis.bounds.enclosure import cis, gamma_n, modulus, square, unit_roundoff
+from modadd_jax.analysis.bounds.logits import waves
+from modadd_jax.analysis.certificates import class_bounds, linear, margins, operations
+from modadd_jax.analysis.certificates.class_bounds import KeyCoefficients, Skip, Stage1
 from modadd_jax.analysis.certificates.integral_sums import (
     OTHER,
     OWN,
@@ -70,8 +72,8 @@ def bins_of(circuit: Circuit, hints: Hints, n_bins: int = BINS) -> Bins:
 
 
 def _turns(p: int) -> jax.Array:
-    """e^{2 pi i n / p} for n = 0..p-1: as of `classes.waves`, error 25 u."""
-    return classes.waves(jnp.ones(1, int), p)[0]
+    """e^{2 pi i n / p} for n = 0..p-1: as of `logits.waves`, error 25 u."""
+    return waves(jnp.ones(1, int), p)[0]
 
 
 def fit(circuit: Circuit, bins: Bins, weight: jax.Array, symmetric: bool) -> Fits:
@@ -109,7 +111,7 @@ def fit(circuit: Circuit, bins: Bins, weight: jax.Array, symmetric: bool) -> Fit
 
 
 def remainders(circuit: Circuit, bins: Bins, fits: Fits, symmetric: bool) -> tuple[jax.Array, jax.Array]:
-    """|r_i(a)| and |r_i(b)|, [p, m] each. Error: 64 u alpha (1 + |t| + |gamma|) beside that of the sum."""
+    """|r_i(a)| and |r_i(b)|, [p, m] each. Error: 64 u alpha (1 + |t| + |gamma|), and that of the sum."""
     p = circuit.u.shape[0]
     n = jnp.maximum(bins.of, 0)
     first = bins.k[n][None, :] * jnp.arange(p)[:, None] % p  # [p, m]
@@ -129,7 +131,7 @@ def remainders(circuit: Circuit, bins: Bins, fits: Fits, symmetric: bool) -> tup
 
 def integral_waves(
     circuit: Circuit, hints: Hints, bins: Bins, read: Readout, skip: Skip, symmetric: bool
-) -> Waves:
+) -> KeyCoefficients:
     """What the integral, and the distances from it, say of Hhat_k and S_x. Pure; `symmetric` is static.
 
     Rounding, with u the unit roundoff, A = 1 + |t| + |gamma| and W = sum_i |G_i| (4 alpha_i A + max |u_i| +
@@ -142,7 +144,7 @@ def integral_waves(
     64 u of what they make.
     """
     p, K = circuit.u.shape[0], hints.k.size
-    d, y, a, b = classes.differences(p, symmetric)
+    d, y, a, b = class_bounds.differences(p, symmetric)
     size = moduli(read.basis, K)  # [m, Q]
     fits = fit(circuit, bins, size.sum(axis=1), symmetric)
     rest_a, rest_b = remainders(circuit, bins, fits, symmetric)
@@ -157,13 +159,14 @@ def integral_waves(
     found = series(bins, fits, d[:, 0], p, OWN)
     wave, tail = quadrature(hints, bins, fits, read.basis, found, p)  # [D, p (y), Q], [D, Q]
 
-    turn = jnp.concatenate([classes.waves(hints.k, p).T, jnp.ones((p, size.shape[1] - K))], axis=1)  # [p, Q]
+    e = waves(hints.k, p)
+    turn = jnp.concatenate([e.T, jnp.ones((p, size.shape[1] - K))], axis=1)  # [p, Q]
     wave = wave + (line_a[a] + line_b[b]) * turn[y]
     junk = junk_a[a] + junk_b[b]
     z = wave[..., :K].mean(axis=1)
-    spread = (jnp.sqrt(square(wave[..., :K] - z[:, None, :])) + junk[..., :K]).max(axis=1) + tail[:, :K]
+    spread = (modulus(wave[..., :K] - z[:, None, :]) + junk[..., :K]).max(axis=1) + tail[:, :K]
     skipped = sum(jnp.sqrt(square(x).max(axis=0)) for x in (skip.a, skip.b))
-    tall = jnp.sqrt(square(z)) + spread + skipped[None, :]
+    tall = modulus(z) + spread + skipped[None, :]
     extra = (jnp.abs(wave[..., K:].real) + junk[..., K:]).max(axis=1) + tail[:, K:]
     height = jnp.concatenate([tall, extra], axis=1)
 
@@ -171,24 +174,24 @@ def integral_waves(
     largest = jnp.abs(circuit.u).max(axis=0)
     heights = 4 * heights + largest + (largest if symmetric else jnp.abs(circuit.v).max(axis=0))
     roundings = (2 * OWN + 1) * (64 * p + 2 * largest.size + 4 * OWN + 2 * bins.k.size + 1024)
-    error = gamma(roundings, size.dtype) * (heights @ size) + 64 * unit(size.dtype) * height.max()
-    return Waves(z, spread, height, error)
+    error = gamma_n(roundings, size.dtype) * (heights @ size) + 64 * unit_roundoff(size.dtype) * height.max()
+    return KeyCoefficients(z, spread, height, error)
 
 
 def stage(circuit: Circuit, hints: Hints, bins: Bins, read: Readout, symmetric: bool) -> Stage1:
     """Bounds for each d and e. Pure; `symmetric` is static."""
-    skip = classes.skip_waves(circuit, hints, symmetric)
+    skip = class_bounds.skip_waves(circuit, hints, symmetric)
     found = integral_waves(circuit, hints, bins, read, skip, symmetric)
     norms = margins.activation_norms(circuit, symmetric)
-    return classes.class_bounds(circuit, hints, read, norms, skip, found, symmetric)
+    return class_bounds.bound_classes(circuit, hints, read, norms, skip, found, symmetric)
 
 
-_readout = jax.jit(classes.readout)
+_readout = jax.jit(class_bounds.readout)
 _stage = jax.jit(stage, static_argnums=4)
 
 
 def integral(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
-    """The integral's bounds, and the linear rung where they leave anything. Eager; the circuit in float64.
+    """The integral's bounds, and the linear strategy where they leave anything. Eager; circuit in float64.
 
     Args:
       circuit: finite.
@@ -201,14 +204,14 @@ def integral(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     read = _readout(circuit, hints)
     first = _stage(circuit, hints, bins, read, symmetric)
     counted = {
-        "readout": operations.count(classes.readout, circuit, hints),
-        "integral": operations.count(partial(stage, symmetric=symmetric), circuit, hints, bins, read).plus(
+        "readout": operations.tally(class_bounds.readout, circuit, hints),
+        "integral": operations.tally(partial(stage, symmetric=symmetric), circuit, hints, bins, read).plus(
             Operations(comparisons=2 * first.lower.size)  # with what is required, and for the least
         ),
     }
     bound = np.asarray(first.lower)[:, 1:].min(axis=1)  # [D]
     p = circuit.u.shape[0]
-    lower = margins.to_inputs(np.repeat(bound[:, None], p, axis=1))
+    lower = coordinates.to_inputs(np.repeat(bound[:, None], p, axis=1))
     slack, settled = float(first.slack), lower > required  # NaN is not
     constants = {
         "bins": np.asarray(bins.of).tolist(),

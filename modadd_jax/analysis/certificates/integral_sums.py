@@ -1,4 +1,4 @@
-"""Sums over neurons that share waveforms, by Fourier series: the arithmetic of the integral rung.
+"""Sums over neurons that share waveforms, by Fourier series: the arithmetic of the integral strategy.
 
 Neurons fall into bins n. With |P_n(x; d)| = sum_l g_l(d) e^{ilx} the waveform of a bin,
 
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import gamma
+from modadd_jax.analysis.bounds.enclosure import gamma_n
 from modadd_jax.analysis.certificates.margins import Hints
 
 # L, for the columns that a bin's neurons are for, and for what they write elsewhere, a tenth of it in a
@@ -139,8 +139,8 @@ def paired(columns: jax.Array, K: int) -> jax.Array:
 def discrepancy(bins: Bins, phi: jax.Array, weights: jax.Array) -> jax.Array:
     """sum over l != 0 of |M_l|^2 / l^2 for each bin and column, [N, R], of real weights [m, R].
 
-    With F(t) the weight of the phases in [phi_1, t] less the share (t - phi_1)/(2 pi) of all, M_l is 2 pi i l
-    times the Fourier coefficient of F up to a phase, so that by Parseval the sum is 2 pi times the
+    With F(t) the weight of the phases in [phi_1, t] minus the share (t - phi_1)/(2 pi) of all, M_l is 2 pi i
+    l times the Fourier coefficient of F up to a phase, so that by Parseval the sum is 2 pi times the
     integral of |F - mean F|^2 over the circle. F is linear between neighbouring phases.
     """
     N = bins.k.size
@@ -181,7 +181,7 @@ def moments(bins: Bins, phi: jax.Array, weights: jax.Array, spread: jax.Array, d
     inverse = 2 / jnp.square(l[1:])  # for l and -l
     low = jnp.einsum("l,nlc->nc", inverse, jnp.square(cos[:, 1:]) + jnp.square(sin[:, 1:]))
     total = jax.ops.segment_sum(jnp.abs(weights), bins.of, N)
-    everything = gamma(8 * phi.size + 64, low.dtype) * total.sum(axis=0)[None, :]
+    everything = gamma_n(8 * phi.size + 64, low.dtype) * total.sum(axis=0)[None, :]
     error = 256 * everything * (total + everything)
     return Moments(cos, sin, jnp.maximum(spread - low, 0) + error)
 

@@ -1,6 +1,6 @@
-"""The linear rung: accuracy proven in time linear in the parameters of the circuit.
+"""The linear strategy: accuracy proven in time linear in the parameters of the circuit.
 
-`events` gives the sums over the neurons that the theorem (`classes`) asks for, for all p^2 inputs in
+`event_sums` gives the sums over the neurons that the theorem (`class_bounds`) asks for, for all p^2 inputs in
 O(p m) operations. Stage 1 is the theorem: a bound for each d = a - b and e at once, with Z_k(d) the mean of
 Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is
 still left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
@@ -17,24 +17,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import unit
-from modadd_jax.analysis.bounds.logits import orders
-from modadd_jax.analysis.certificates import event_sums as events
-from modadd_jax.analysis.certificates import margins, operations
+from modadd_jax.analysis.bounds.enclosure import Enclosure, square, unit_roundoff
+from modadd_jax.analysis.bounds.logits import orders, waves
+from modadd_jax.analysis.certificates import event_sums, margins, operations
 from modadd_jax.analysis.certificates.class_bounds import (
+    KeyCoefficients,
     Skip,
     Stage1,
-    Waves,
-    class_bounds,
+    bound_classes,
     differences,
     readout,
     skip_waves,
-    square,
-    waves,
 )
 from modadd_jax.analysis.certificates.event_sums import Events, Switches
 from modadd_jax.analysis.certificates.margins import Hints, Proof, Readout, Sums
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.certificates.operations import Operations, Tally
+from modadd_jax.analysis.coordinates import inputs_of, to_inputs
 from modadd_jax.circuit import Circuit, pair_logits
 
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
@@ -46,47 +44,47 @@ def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ..
     """Switches of u against v and, where a and b are not seen alike, of v against u."""
     order = orders(hints.k, circuit.u.shape[0])
     pairs = [(circuit.u, circuit.v), (circuit.v, circuit.u)]
-    return tuple(events.switches(*pair, order, hints.group) for pair in pairs[: 1 if symmetric else 2])
+    return tuple(event_sums.switches(*pair, order, hints.group) for pair in pairs[: 1 if symmetric else 2])
 
 
 def event_lists(
     circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int
 ) -> tuple[Events, ...]:
     tables = zip((circuit.u, circuit.v), found, strict=False)
-    return tuple(events.list_events(table, side, hints.group, capacity) for table, side in tables)
+    return tuple(event_sums.list_events(table, side, hints.group, capacity) for table, side in tables)
 
 
-def event_sums(hints: Hints, listed: tuple[Events, ...], weights: jax.Array, p: int) -> jax.Array:
+def neuron_sums(hints: Hints, listed: tuple[Events, ...], weights: jax.Array, p: int) -> jax.Array:
     """sum_i weights[i] ReLU(u_i(a) + v_i(b)), [p, p, L]."""
     order = orders(hints.k, p)
-    halves = [events.half_sum(side, weights, order) for side in listed]
+    halves = [event_sums.half_sum(side, weights, order) for side in listed]
     return halves[0] + halves[-1].transpose(1, 0, 2)
 
 
 def event_error(circuit: Circuit, found: tuple[Switches, ...], weights: jax.Array, n_keys: int) -> jax.Array:
-    """Rounding of an entry of `event_sums`, ().
+    """Rounding of an entry of `neuron_sums`, ().
 
     A half has at most N + p + K + 1 roundings on any path, of terms of moduli at most N max |table|
     max |weight|; adding the halves is one more. The rest of the 16 covers the rounding of this number.
     """
     p = circuit.u.shape[0]
-    most = jnp.stack([events.most_events(side) for side in found]).max()
+    most = jnp.stack([event_sums.most_events(side) for side in found]).max()
     largest = jnp.maximum(jnp.abs(circuit.u).max(), jnp.abs(circuit.v).max()) * jnp.abs(weights).max()
-    rounded = (most + p + n_keys + 16) * unit(weights.dtype)
+    rounded = (most + p + n_keys + 16) * unit_roundoff(weights.dtype)
     return 2 * most * rounded / (1 - rounded) * largest
 
 
 def known_sums(
     circuit: Circuit, hints: Hints, found: tuple[Switches, ...], basis: jax.Array, capacity: int
 ) -> Sums:
-    """What events say about the activations. `capacity` (static) as in `events.list_events`."""
+    """What events say about the activations. `capacity` (static) as in `event_sums.list_events`."""
     listed = event_lists(circuit, hints, found, capacity)
-    sums = event_sums(hints, listed, basis, circuit.u.shape[0])
+    sums = neuron_sums(hints, listed, basis, circuit.u.shape[0])
     error = event_error(circuit, found, basis, hints.k.size)
     return Sums(sums, error, *margins.activation_norms(circuit, len(found) == 1))
 
 
-def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmetric: bool) -> Waves:
+def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmetric: bool) -> KeyCoefficients:
     """Hhat_k and S_x from sums over the neurons.
 
     Error: of H_k sqrt(2) of that of a sum, of S_x that of a sum.
@@ -102,14 +100,14 @@ def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmet
         [jnp.sqrt(square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
     )
     error = known.error * jnp.where(jnp.arange(height.shape[1]) < K, 1.5, 1.0)
-    return Waves(z, spread, height, error)
+    return KeyCoefficients(z, spread, height, error)
 
 
 def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric: bool) -> Stage1:
     """Bounds for each d and e, from sums over the neurons. Pure; `symmetric` is static."""
     skip = skip_waves(circuit, hints, symmetric)
     found = summed_waves(circuit, hints, known, skip, symmetric)
-    return class_bounds(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
+    return bound_classes(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
 
 
 def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
@@ -119,11 +117,12 @@ def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
 
 
 def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
-    """Lower bound [D, p (y)] of the right logit through the readout, less the slack of a margin."""
+    """Lower bound [D, p (y)] of the right logit through the readout, minus the slack of a margin."""
     _, y, a, b = differences(circuit.u.shape[0], symmetric)
     logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
     norm = known.norm_a[a] + known.norm_b[b]
-    return logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y] - slack
+    found = logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y]
+    return Enclosure(found, slack).lower
 
 
 def stage2(
@@ -135,7 +134,7 @@ def stage2(
     """
     p = circuit.u.shape[0]
     y = jnp.arange(p)[None, :]
-    a, b = margins.inputs_of(d[:, None], y, p)
+    a, b = inputs_of(d[:, None], y, p)
     c = (y + e[:, None]) % p
     sums, output = _with_norms(read, known)
     other = jnp.einsum("nyl,nyl->ny", sums[a, b], output.T[c])
@@ -199,7 +198,7 @@ class _State(NamedTuple):
 
     lower: np.ndarray  # [D (d), p (y)] least bound of the margins that are settled
     stage: np.ndarray  # [D (d), p (y)] int, the finest stage so far
-    counted: dict[str, Operations]
+    counted: dict[str, Tally]
     slack: dict[str, float]
     left: dict[str, int]  # what each stage left to the next
 
@@ -211,7 +210,7 @@ def _settle(state: _State, rows: tuple, values: np.ndarray, stage: int) -> None:
 
 
 def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
-    """The linear rung with its finer stages. Eager; the circuit in float64.
+    """The linear strategy with its finer stages. Eager; the circuit in float64.
 
     Args:
       circuit: finite.
@@ -225,12 +224,12 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     first = _stage1(circuit, hints, read, known, symmetric)
     exact_events = max(int(side.n_events) for side in found)
     counted = {
-        "readout": operations.count(readout, circuit, hints),
-        "switches": operations.count(partial(sides, symmetric=symmetric), circuit, hints),
-        "event sums": operations.count(
+        "readout": operations.tally(readout, circuit, hints),
+        "switches": operations.tally(partial(sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.tally(
             partial(known_sums, capacity=exact_events), circuit, hints, found, read.basis
         ),
-        "stage 1": operations.count(partial(stage1, symmetric=symmetric), circuit, hints, read, known).plus(
+        "stage 1": operations.tally(partial(stage1, symmetric=symmetric), circuit, hints, read, known).plus(
             Operations(comparisons=2 * first.lower.size)  # with what is required, and for the least
         ),
     }
@@ -247,8 +246,8 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
         d, e = np.nonzero(open_pairs)
         _finer(circuit, read, known, symmetric, required, state, d, e + 1)
     return Proof(
-        margins.to_inputs(state.lower),
-        margins.to_inputs(state.stage),
+        to_inputs(state.lower),
+        to_inputs(state.stage),
         max(state.slack.values()),
         _constants(read, known, first, found, state),
         counted,
@@ -264,9 +263,9 @@ def _finer(
     values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (y)]
     state.slack["stage 2"] = float(slack)
     state.counted["stage 2"] = (
-        operations.count(margins.low_rank_slack, circuit, read, known)
-        .plus(operations.count(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
-        .plus(operations.count(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
+        operations.tally(margins.low_rank_slack, circuit, read, known)
+        .plus(operations.tally(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
+        .plus(operations.tally(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
         .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
     )
     proven = values > required
@@ -281,25 +280,25 @@ def _finer(
 def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
     """Exact margins of the listed triples, or of all classes of their inputs where that is less work."""
     p = circuit.u.shape[0]
-    slack = float(_exact_slack(circuit))
-    state.slack["stage 3"] = slack
     cells = np.unique(d * p + y)
     if 4 * d.size <= (p + 2) * cells.size:
-        a, b = margins.inputs_of(d, y, p)
+        a, b = inputs_of(d, y, p)
         values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
-        _settle(state, (d, y), values - slack, 3)
-        state.counted["stage 3"] = operations.count(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
+        found = Enclosure(values, float(_exact_slack(circuit)))
+        _settle(state, (d, y), found.lower, 3)
+        state.counted["stage 3"] = operations.tally(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
     else:
         d, y = cells // p, cells % p
-        values, state.counted["stage 3"] = settle_inputs(circuit, *margins.inputs_of(d, y, p))
-        state.lower[d, y] = values - slack
-        state.stage[d, y] = 3
+        found, state.counted["stage 3"] = settle_inputs(circuit, *inputs_of(d, y, p))
+        state.lower[d, y], state.stage[d, y] = found.lower, 3
+    state.slack["stage 3"] = found.slack
 
 
-def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Operations]:
+def settle_inputs(circuit: Circuit, a: np.ndarray, b: np.ndarray) -> tuple[Enclosure, Tally]:
     """Exact margins [n] of the inputs a, b, int [n], and what they take. Eager."""
     values = _in_chunks(partial(_inputs, circuit), (a, b))
-    return values, operations.count(exact_inputs, circuit, *[_integers(a.size)] * 2)
+    counted = operations.tally(exact_inputs, circuit, *[_integers(a.size)] * 2)
+    return Enclosure(values, float(_exact_slack(circuit))), counted
 
 
 def _constants(read: Readout, known: Sums, first: Stage1, found, state: _State) -> dict[str, Any]:

@@ -4,13 +4,13 @@ The margin of an input (a, b) is logits[a, b, y] - max over c != y of logits[a, 
 Inputs are also addressed by d = a - b and y, as the network sees them; where it sees a and b alike, d and
 -d are the same inputs and the D = (p+1)/2 smallest d are enough, otherwise D = p.
 
-**Low rank.** W is w_logit less a number for each row, which shifts all logits of an input alike. Any
+**Low rank.** W is w_logit minus a number for each row, which shifts all logits of an input alike. Any
 matrix basis [m, L] and output [L, p] give an identity W = basis output + rest, so with the sums
 S = h basis over the activations h and rho[c] the norm of the rest's column c
 
     margin(a, b, c) >= S (output[y] - output[c]) - ||h|| (rho[y] + rho[c]) + skip[y] - skip[c].
 
-Rounding is counted as in `rounding`; every slack holds in real arithmetic for the circuit's floats.
+Rounding is counted as in `enclosure`; every slack holds in real arithmetic for the circuit's floats.
 Letters in shapes: p odd modulus, m neurons, K key frequencies, L columns, n items of a list.
 Source: docs/certificate.md, sections 1 and 3.
 """
@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.enclosure import gamma, unit
-from modadd_jax.analysis.bounds.logits import class_centred, least_squares
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.bounds.enclosure import gamma_n, unit_roundoff
+from modadd_jax.analysis.bounds.logits import class_centred, least_squares, max_activation
+from modadd_jax.analysis.certificates.operations import Tally
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.circuit import Circuit
 
@@ -51,7 +51,7 @@ class Proof(NamedTuple):
     stage: np.ndarray  # [p (a), p (b)] int from 1, the finest stage that the input needed
     slack: float  # largest rounding slack subtracted, in logits
     constants: dict[str, Any]  # the numbers the proof used, for JSON
-    operations: dict[str, Operations]  # by step
+    operations: dict[str, Tally]  # by step
 
 
 class Readout(NamedTuple):
@@ -123,31 +123,6 @@ def is_symmetric(circuit: Circuit) -> bool:
     return all(np.array_equal(x, y) for x, y in ((circuit.u, circuit.v), (circuit.s_a, circuit.s_b)))
 
 
-def inputs_of(d: jax.Array, y: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
-    """The inputs (a, b) with a - b = d and a + b = y mod p; as p is odd, 2 has an inverse."""
-    half = (p + 1) // 2
-    return (y + d) * half % p, (y - d) * half % p
-
-
-def to_inputs(table: np.ndarray) -> np.ndarray:
-    """[p (a), p (b)] of a table [D (d), p (y)]."""
-    p = table.shape[1]
-    a, b = np.arange(p)[:, None], np.arange(p)[None, :]
-    d = (a - b) % p
-    return table[d if table.shape[0] == p else np.minimum(d, p - d), (a + b) % p]
-
-
-def to_differences(table: np.ndarray) -> np.ndarray:
-    """[p (d), p (y)] of a table [p (a), p (b)]."""
-    p = table.shape[0]
-    return table[inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)]
-
-
-def tops(circuit: Circuit) -> jax.Array:
-    """The largest activation of each neuron over all inputs, [m]; one rounding."""
-    return jax.nn.relu(circuit.u.max(axis=0) + circuit.v.max(axis=0))
-
-
 def skip_size(circuit: Circuit) -> jax.Array:
     return jnp.abs(circuit.s_a).max() + jnp.abs(circuit.s_b).max()
 
@@ -155,7 +130,7 @@ def skip_size(circuit: Circuit) -> jax.Array:
 def norms(columns: jax.Array) -> jax.Array:
     """At least the norm of each column [m, n]: m + 1 roundings of the squares' sum, one of the root,
     and as many again for the factor itself and what it is multiplied with."""
-    return (1 + gamma(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(jnp.square(columns).sum(axis=0))
+    return (1 + gamma_n(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(jnp.square(columns).sum(axis=0))
 
 
 def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
@@ -176,7 +151,7 @@ def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
     squares = jnp.square(centred).sum(axis=0)  # [p]
     rest = squares + (output * (gram @ output - 2 * against)).sum(axis=0)
     size = jnp.sqrt(squares) + jnp.sqrt(jnp.diag(gram)) @ jnp.abs(output)
-    error = gamma(2 * sum(circuit.w_logit.shape) + 4 * probes.shape[0] + 64, size.dtype) * jnp.square(size)
+    error = gamma_n(2 * sum(circuit.w_logit.shape) + 4 * probes.shape[0] + 64, size.dtype) * jnp.square(size)
     return Readout(basis, output, jnp.sqrt(jnp.maximum(rest, 0) + error))
 
 
@@ -194,12 +169,12 @@ def exact_slack(circuit: Circuit) -> jax.Array:
     Centring W costs one more and up to twice the modulus, the margin one more. The rest of the m + 16
     covers the rounding of this number.
     """
-    size = 2 * (tops(circuit) @ jnp.abs(circuit.w_logit).max(axis=1)) + skip_size(circuit)
-    return 2 * gamma(circuit.u.shape[1] + 16, size.dtype) * size
+    size = 2 * (max_activation(circuit) @ jnp.abs(circuit.w_logit).max(axis=1)) + skip_size(circuit)
+    return 2 * gamma_n(circuit.u.shape[1] + 16, size.dtype) * size
 
 
 def exact_margins(circuit: Circuit, a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
-    """Margins [n] of the inputs a, b against the classes c, int [n] each; 4 m operations a margin."""
+    """Margins [n] of the inputs a, b against the classes c, int [n] each; 4 m operations each."""
     y = (a + b) % circuit.u.shape[0]
     h = jax.nn.relu(circuit.u[a] + circuit.v[b])  # [n, m]
     weight = circuit.w_logit.T
@@ -219,5 +194,6 @@ def low_rank_slack(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
     size = jnp.abs(known.sums).max(axis=(0, 1)) @ heights + skip_size(circuit) + norm * read.rho.max()
     terms = 2 * read.output.shape[0] + 32
     return (
-        2 * (1 + unit(size.dtype) * terms) * known.error * heights.sum() + 2 * gamma(terms, size.dtype) * size
+        2 * (1 + unit_roundoff(size.dtype) * terms) * known.error * heights.sum()
+        + 2 * gamma_n(terms, size.dtype) * size
     )

@@ -11,11 +11,27 @@ Source: docs/certificate.md, section 6.
 import collections
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Var
+
+from modadd_jax import jax_internals
+from modadd_jax.jax_internals import Jaxpr, JaxprEqn
+
+
+class Uncounted(NamedTuple):
+    """Stands where `Operations` would, for a program that could not be counted: its total is None."""
+
+    reason: str
+
+    @property
+    def total(self) -> None:
+        return None
+
+    def plus(self, other: "Operations | Uncounted") -> "Uncounted":
+        del other
+        return self
 
 
 class Operations(NamedTuple):
@@ -25,45 +41,28 @@ class Operations(NamedTuple):
     arithmetic: int = 0  # single +, -, *, /, |x| of real numbers
     comparisons: int = 0  # of real numbers: max, min, sort, search, <
     transcendental: int = 0  # square roots, sines, exponentials
-    index: int = 0  # of integers and booleans; not in `total`
+    index: int = 0  # type: ignore[assignment]  # of integers and booleans; not in `total`
 
     @property
     def total(self) -> int:
         """All operations on real numbers, a multiply-add as one."""
         return self.multiply_adds + self.arithmetic + self.comparisons + self.transcendental
 
-    def plus(self, other: "Operations") -> "Operations":
+    def plus(self, other: Any) -> Any:
+        """The sum with other Operations; where the other is Uncounted, that."""
+        if isinstance(other, Uncounted):
+            return other
         return Operations(*(a + b for a, b in zip(self, other, strict=True)))
 
     def times(self, n: int) -> "Operations":
         return Operations(*(n * a for a in self))
 
 
-# Names of jax.lax primitives, by what one element of their output costs.
-MOVES = """
-    bitcast_convert_type broadcast_in_dim complex concatenate convert_element_type copy copy_p
-    device_put dynamic_slice dynamic_update_slice expand_dims gather imag iota optimization_barrier pad
-    platform_index
-    real reduce_precision reshape rev scatter select_n slice split squeeze stack stop_gradient tile transpose
-"""
-ARITHMETIC = "abs add add_any conj div mul neg sign square sub"
-COMPARISONS = "clamp eq ge gt is_finite le le_to lt lt_to max min ne"
-TRANSCENDENTAL = """
-    acos asin atan atan2 cbrt ceil cos cosh erf exp exp2 expm1 floor log log1p logistic pow rem round rsqrt
-    sin sinh sqrt tan tanh
-"""
-LOGICAL = "and not or shift_left shift_right_arithmetic shift_right_logical xor"
-# By what one element of their input costs.
-SUMS = {"cumprod": "mul", "cumsum": "add", "reduce_prod": "mul", "reduce_sum": "add"}
-EXTREMES = "argmax argmin cummax cummin reduce_max reduce_min"
-QUANTIFIERS = "reduce_and reduce_or reduce_xor"
+Tally = Operations | Uncounted
+
 # Real operations in one complex operation; the others take two, one for each part.
 # A product's two inner products are multiply-adds.
 COMPLEX = {"abs": 3, "div": 9, "mul": 4, "square": 3}
-PRODUCTS = ("mul", "square")
-ADDITIONS = ("add", "cumsum", "reduce_sum", "scatter-add", "scatter_add", "sub")
-# Where a call keeps the jaxpr that it calls.
-CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 
 def _is_complex(aval) -> bool:
@@ -92,9 +91,8 @@ def _transcendental(aval, size: int) -> Operations:
 
 
 def _dot(eqn) -> Operations:
-    (contracted, _), _ = eqn.params["dimension_numbers"]
     left, out = eqn.invars[0].aval, eqn.outvars[0].aval
-    size = out.size * math.prod(left.shape[j] for j in contracted)
+    size = out.size * math.prod(left.shape[j] for j in jax_internals.contracted_axes(eqn))
     if not (_is_real(out) or _is_complex(out)):
         return Operations(index=size)
     return Operations(multiply_adds=size * (4 if _is_complex(out) else 1))
@@ -103,12 +101,12 @@ def _dot(eqn) -> Operations:
 def _sort(eqn) -> Operations:
     """n ceil(log2 n) comparisons, as merging needs at most."""
     aval = eqn.invars[0].aval
-    n = aval.shape[eqn.params["dimension"]]
+    n = aval.shape[jax_internals.sorted_axis(eqn)]
     return _compared(aval, aval.size * math.ceil(math.log2(max(n, 2))))
 
 
 def _scatter(eqn) -> Operations:
-    updates, kind = eqn.invars[2].aval, eqn.primitive.name.removeprefix("scatter").lstrip("-_")
+    updates, kind = eqn.invars[2].aval, jax_internals.SCATTERS[eqn.primitive.name]
     if kind in ("min", "max"):
         return _compared(updates, updates.size)
     return _arithmetic(kind, updates, updates.size)
@@ -128,76 +126,71 @@ def _factorisation(eqn) -> Operations:
 
 def _fft(eqn) -> Operations:
     """5/2 n log2 n operations for n real numbers, twice that for complex ones."""
-    aval, levels = eqn.invars[0].aval, math.log2(math.prod(eqn.params["fft_lengths"]))
+    aval, levels = eqn.invars[0].aval, math.log2(math.prod(jax_internals.transformed_lengths(eqn)))
     return Operations(arithmetic=math.ceil((5.0 if _is_complex(aval) else 2.5) * aval.size * levels))
 
 
 def _power(eqn) -> Operations:
     """By repeated squaring: a squaring for every binary digit after the first, a product for every 1."""
-    y = abs(eqn.params["y"])
+    y = abs(jax_internals.exponent(eqn))
     out = eqn.outvars[0].aval
     products = max(1, y.bit_length() + y.bit_count() - 2)
     return _arithmetic("mul", out, out.size).times(products)
 
 
-def _inner(jaxpr: Jaxpr | ClosedJaxpr) -> Operations:
-    return _count_jaxpr(jaxpr.jaxpr if isinstance(jaxpr, ClosedJaxpr) else jaxpr)
+def _scan(eqn) -> Operations:
+    body, length = jax_internals.loop(eqn)
+    return _count_jaxpr(body).times(length)
 
 
-SPECIAL = {
-    "dot_general": _dot,
-    "sort": _sort,
-    "scatter-add": _scatter,
-    "scatter_add": _scatter,
-    "scatter-min": _scatter,
-    "scatter_min": _scatter,
-    "scatter-max": _scatter,
-    "scatter_max": _scatter,
-    "scatter-mul": _scatter,
-    "scatter_mul": _scatter,
-    "cholesky": _factorisation,
-    "lu": _factorisation,
-    "eigh": _factorisation,
-    "triangular_solve": _factorisation,
-    "fft": _fft,
-    "integer_pow": _power,
-    "scan": lambda eqn: _inner(eqn.params["jaxpr"]).times(eqn.params["length"]),
-    "cond": lambda eqn: max(map(_inner, eqn.params["branches"]), key=lambda x: x.total + x.index),
-    "custom_linear_solve": lambda eqn: _inner(eqn.params["jaxprs"].solve),
-}
+def _cond(eqn) -> Operations:
+    """The branch that takes most."""
+    return max(map(_count_jaxpr, jax_internals.branches(eqn)), key=lambda x: x.total + x.index)
+
+
+def _of_output(rule: Callable, eqn: JaxprEqn) -> Operations:
+    return rule(eqn.invars[0].aval, eqn.outvars[0].aval.size)
+
+
+def _of_input(rule: Callable, eqn: JaxprEqn) -> Operations:
+    return rule(eqn.invars[0].aval, eqn.invars[0].aval.size)
+
+
+def _address(aval, size: int) -> Operations:
+    del aval
+    return Operations(index=size)
+
+
 KINDS = (
-    {name: lambda _: Operations() for name in MOVES.split()}
+    dict.fromkeys(jax_internals.MOVES, lambda eqn: Operations())
+    | {name: partial(_of_output, partial(_arithmetic, name)) for name in jax_internals.ARITHMETIC}
+    | dict.fromkeys(jax_internals.COMPARISONS, partial(_of_output, _compared))
+    | dict.fromkeys(jax_internals.TRANSCENDENTAL, partial(_of_output, _transcendental))
+    | dict.fromkeys(jax_internals.LOGICAL, partial(_of_output, _address))
+    | {name: partial(_of_input, partial(_arithmetic, kind)) for name, kind in jax_internals.SUMS.items()}
+    | dict.fromkeys(jax_internals.EXTREMES, partial(_of_input, _compared))
+    | dict.fromkeys(jax_internals.QUANTIFIERS, partial(_of_input, _address))
+    | dict.fromkeys(jax_internals.SCATTERS, _scatter)
+    | dict.fromkeys(jax_internals.FACTORISATIONS, _factorisation)
     | {
-        name: lambda eqn: _arithmetic(eqn.primitive.name, eqn.invars[0].aval, eqn.outvars[0].aval.size)
-        for name in ARITHMETIC.split()
+        "dot_general": _dot,
+        "sort": _sort,
+        "fft": _fft,
+        "integer_pow": _power,
+        "scan": _scan,
+        "cond": _cond,
+        "custom_linear_solve": lambda eqn: _count_jaxpr(jax_internals.solver(eqn)),
     }
-    | {
-        name: lambda eqn: _compared(eqn.invars[0].aval, eqn.outvars[0].aval.size)
-        for name in COMPARISONS.split()
-    }
-    | {
-        name: lambda eqn: _transcendental(eqn.invars[0].aval, eqn.outvars[0].aval.size)
-        for name in TRANSCENDENTAL.split()
-    }
-    | {name: lambda eqn: Operations(index=eqn.outvars[0].aval.size) for name in LOGICAL.split()}
-    | {
-        name: lambda eqn: _arithmetic(SUMS[eqn.primitive.name], eqn.invars[0].aval, eqn.invars[0].aval.size)
-        for name in SUMS
-    }
-    | {name: lambda eqn: _compared(eqn.invars[0].aval, eqn.invars[0].aval.size) for name in EXTREMES.split()}
-    | {name: lambda eqn: Operations(index=eqn.invars[0].aval.size) for name in QUANTIFIERS.split()}
-    | SPECIAL
 )
 
 
-def _count_equation(eqn) -> Operations:
-    name = eqn.primitive.name
-    if name in KINDS:
-        return KINDS[name](eqn)
-    for key in CALLS:
-        if key in eqn.params:
-            return _inner(eqn.params[key])
-    raise ValueError(f"no rule counts the operations of {name!r}")
+def _count_equation(eqn: JaxprEqn) -> Operations:
+    if eqn.primitive.name in KINDS:
+        return KINDS[eqn.primitive.name](eqn)
+    inner = jax_internals.called(eqn)
+    if inner is None:
+        raise ValueError(f"no rule counts the operations of {eqn.primitive.name!r}")
+    return _count_jaxpr(inner)
 
 
 def _fused(jaxpr: Jaxpr) -> dict[int, int]:
@@ -205,23 +198,26 @@ def _fused(jaxpr: Jaxpr) -> dict[int, int]:
 
     Such a pair is one multiply-add, as it is inside a matrix product. A sum swallows one product.
     """
-    uses = collections.Counter(v for eqn in jaxpr.eqns for v in eqn.invars if isinstance(v, Var))
-    uses.update(v for v in jaxpr.outvars if isinstance(v, Var))
+    uses = collections.Counter(v for eqn in jaxpr.eqns for v in eqn.invars if jax_internals.is_variable(v))
+    uses.update(v for v in jaxpr.outvars if jax_internals.is_variable(v))
     products = {
         eqn.outvars[0]
         for eqn in jaxpr.eqns
-        if eqn.primitive.name in PRODUCTS and _is_real(eqn.outvars[0].aval) and uses[eqn.outvars[0]] == 1
+        if eqn.primitive.name in jax_internals.PRODUCTS
+        and _is_real(eqn.outvars[0].aval)
+        and uses[eqn.outvars[0]] == 1
     }
     fused = {}
     for place, eqn in enumerate(jaxpr.eqns):
-        swallowed = [v for v in eqn.invars if isinstance(v, Var) and v in products]
-        if eqn.primitive.name in ADDITIONS and swallowed:
+        swallowed = [v for v in eqn.invars if jax_internals.is_variable(v) and v in products]
+        if eqn.primitive.name in jax_internals.ADDITIONS and swallowed:
             fused[place] = swallowed[0].aval.size
     return fused
 
 
 def _count_jaxpr(jaxpr: Jaxpr) -> Operations:
-    total, fused = Operations(), _fused(jaxpr)
+    total = Operations()
+    fused = _fused(jaxpr)
     for place, eqn in enumerate(jaxpr.eqns):
         total = total.plus(_count_equation(eqn))
         if place in fused:
@@ -239,4 +235,21 @@ def count(function: Callable, *args) -> Operations:
     Raises:
       ValueError: for an operation that no rule counts, loops of unknown length among them.
     """
-    return _inner(jax.make_jaxpr(function)(*args))
+    return _count_jaxpr(jax_internals.jaxpr_of(function, *args))
+
+
+def tally(function: Callable, *args) -> Tally:
+    """As `count`, with the reason where it fails: a proof is worth having though its cost is not known.
+
+    A release of jax may bring primitives without a rule, and rename what the rules read.
+    """
+    try:
+        return count(function, *args)
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return Uncounted(f"{kind}{error}")
+
+
+def by_kind(counted: Tally) -> dict[str, int] | None:
+    """For JSON."""
+    return counted._asdict() if isinstance(counted, Operations) else None

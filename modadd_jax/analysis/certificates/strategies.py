@@ -1,41 +1,42 @@
 """Certificates of accuracy: strategies that prove margins, and the record of what was proven.
 
-A strategy is a function (circuit, hints, required) -> `Proof`: a proven lower bound of every input's
-margin, in real arithmetic for the circuit's floats, and how many operations that took.
+A strategy is a function (circuit, hints, required) -> `Proof`, and an entry of `STRATEGIES`. Each fulfils
+one protocol:
 
-    brute       every logit by summing over the neurons
-    low_rank    every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz
-    events      every logit, by event sums for all p columns of the readout
-    linear      event sums for the key frequencies alone, whole classes of inputs at once (`linear`)
-    integral    closed form and quadrature error for whole classes, no sums over inputs (`integral`); what
-                that leaves is proven by linear
+- It runs eagerly, on a finite circuit in float64, for any p odd, any m, u = v or not.
+- `Proof.lower` bounds every input's margin from below in real arithmetic, the circuit's floats read as exact
+  reals, whatever the hints say: hints that are wrong make it longer or weaker.
+- It is complete: every input whose margin exceeds `required` by more than the rounding of an exact sum is
+  proven. Strategies that are not exact end by settling exactly what they could not prove more cheaply.
+- `Proof.operations` counts what it did, by step, from its own programs (`operations.count`), in the order in
+  which it did it; `Proof.stage` says up to which of its stages each input needed it.
 
-Brute force and events are exact; the others end by settling exactly what they could not prove more
-cheaply. So all prove every input whose margin exceeds what is required by more than rounding. `certify`
-makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and of the
-float32 program.
+`certify` makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and
+of the float32 program.
 Letters in shapes: p odd modulus, m neurons, L columns.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis.bounds.logits import class_centred
-from modadd_jax.analysis.certificates import float32 as program_error
-from modadd_jax.analysis.certificates import integral, linear, margins, operations
+from modadd_jax.analysis import coordinates
+from modadd_jax.analysis.bounds.enclosure import Enclosure, gamma_n
+from modadd_jax.analysis.bounds.logits import class_centred, max_activation
+from modadd_jax.analysis.certificates import float32, integral, linear, margins, operations
 from modadd_jax.analysis.certificates.margins import DIRECTION, Hints, Proof, Readout, Sums
-from modadd_jax.analysis.certificates.operations import Operations
+from modadd_jax.analysis.certificates.operations import Operations, Uncounted
 from modadd_jax.analysis.reading import check_circuit
 from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
 from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
 
-# Columns of the readout in one compiled call of the rung `events`: its tables are [p, p, COLUMNS] for
+# Columns of the readout in one compiled call of the strategy `events`: its tables are [p, p, COLUMNS] for
 # each frequency.
 COLUMNS = 16
 
@@ -54,10 +55,10 @@ def brute(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -
     """p^3 m multiply-adds. `hints` and `required` are not used."""
     del hints, required
     p = circuit.u.shape[0]
-    slack = float(_exact_slack(circuit))
-    counted = {"all inputs": operations.count(all_margins, circuit)}
-    lower = np.asarray(_all_margins(circuit)) - slack
-    return Proof(lower, np.ones((p, p), int), slack, {"slack": {"exact": slack}}, counted)
+    found = Enclosure(np.asarray(_all_margins(circuit)), float(_exact_slack(circuit)))
+    counted = {"all inputs": operations.tally(all_margins, circuit)}
+    constants = {"slack": {"exact": found.slack}}
+    return Proof(found.lower, np.ones((p, p), int), found.slack, constants, counted)
 
 
 def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
@@ -69,8 +70,8 @@ def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
     def row(u):
         return jax.nn.relu(u[None, :] + circuit.v) @ basis  # [p, L]
 
-    size = margins.tops(circuit) @ jnp.abs(basis).max(axis=1)
-    error = margins.gamma(circuit.u.shape[1] + 16, size.dtype) * size
+    size = max_activation(circuit) @ jnp.abs(basis).max(axis=1)
+    error = gamma_n(circuit.u.shape[1] + 16, size.dtype) * size
     return Sums(jax.lax.map(row, circuit.u), error, *margins.activation_norms(circuit, False))
 
 
@@ -86,8 +87,8 @@ def low_rank_margins(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
         own = jnp.where(hit, logits - doubt, -jnp.inf).max(axis=1)
         return own - jnp.where(hit, -jnp.inf, logits + doubt).max(axis=1)
 
-    lower = jax.lax.map(row, (known.sums, known.norm_a, circuit.s_a, y))
-    return lower - margins.low_rank_slack(circuit, read, known)
+    found = jax.lax.map(row, (known.sums, known.norm_a, circuit.s_a, y))
+    return Enclosure(found, margins.low_rank_slack(circuit, read, known)).lower
 
 
 def directions(circuit: Circuit) -> jax.Array:
@@ -110,18 +111,16 @@ def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0
     known = _activation_sums(circuit, read.basis)
     lower = np.array(_low_rank_margins(circuit, read, known))
     counted = {
-        "readout": operations.count(margins.read_out, circuit, probes),
-        "activations": operations.count(activation_sums, circuit, read.basis),
-        "margins": operations.count(low_rank_margins, circuit, read, known),
+        "readout": operations.tally(margins.read_out, circuit, probes),
+        "activations": operations.tally(activation_sums, circuit, read.basis),
+        "margins": operations.tally(low_rank_margins, circuit, read, known),
     }
     slack = {"low rank": float(_low_rank_slack(circuit, read, known))}
     stage = np.ones((p, p), int)
     a, b = np.nonzero(~(lower > required))
     if a.size:
-        slack["exact"] = float(_exact_slack(circuit))
-        lower[a, b], counted["exact"] = linear.settle_inputs(circuit, a, b)
-        lower[a, b] -= slack["exact"]
-        stage[a, b] = 2
+        exact, counted["exact"] = linear.settle_inputs(circuit, a, b)
+        lower[a, b], slack["exact"], stage[a, b] = exact.lower, exact.slack, 2
     constants = {
         "directions": np.asarray(probes).tolist(),
         "output": np.asarray(read.output).tolist(),
@@ -135,7 +134,7 @@ def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0
 
 
 _list = jax.jit(linear.event_lists, static_argnums=3)
-_sum = jax.jit(linear.event_sums, static_argnums=3)
+_sum = jax.jit(linear.neuron_sums, static_argnums=3)
 _sides = jax.jit(linear.sides, static_argnums=2)
 _error = jax.jit(linear.event_error, static_argnums=3)
 
@@ -151,41 +150,93 @@ def events(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     del required
     p, m = circuit.u.shape
     symmetric = margins.is_symmetric(circuit)
-    found = _sides(circuit, hints, symmetric)
-    listed = _list(circuit, hints, found, linear.capacity_for(found, p, m))
+    sides = _sides(circuit, hints, symmetric)
+    listed = _list(circuit, hints, sides, linear.capacity_for(sides, p, m))
     centred = jnp.pad(class_centred(circuit.w_logit), ((0, 0), (0, -p % COLUMNS)))
     blocks = [centred[:, j : j + COLUMNS] for j in range(0, p, COLUMNS)]
     products = jnp.concatenate([_sum(hints, listed, block, p) for block in blocks], axis=2)[..., :p]
-    lower = np.asarray(_with_skip(circuit, products))
+    found = np.asarray(_with_skip(circuit, products))
 
-    exact_events = max(1, *(int(side.n_events) for side in found))
-    shapes = jax.eval_shape(partial(linear.event_lists, capacity=exact_events), circuit, hints, found)
+    exact_events = max(1, *(int(side.n_events) for side in sides))
+    shapes = jax.eval_shape(partial(linear.event_lists, capacity=exact_events), circuit, hints, sides)
     weights = jax.ShapeDtypeStruct((m, p), centred.dtype)
     counted = {
-        "switches": operations.count(partial(linear.sides, symmetric=symmetric), circuit, hints),
-        "event sums": operations.count(partial(linear.event_sums, p=p), hints, shapes, weights),
-        "margins": operations.count(_with_skip, circuit, products),
+        "switches": operations.tally(partial(linear.sides, symmetric=symmetric), circuit, hints),
+        "event sums": operations.tally(partial(linear.neuron_sums, p=p), hints, shapes, weights),
+        "margins": operations.tally(_with_skip, circuit, products),
     }
     # The products' own error, twice, and four sums of numbers at most as large as these.
-    error = float(_error(circuit, found, centred, hints.k.size))
+    error = float(_error(circuit, sides, centred, hints.k.size))
     size = float(jnp.abs(products).max() + margins.skip_size(circuit))
-    slack = 2 * (error + margins.gamma(16, centred.dtype) * (size + error))
+    slack = 2 * (error + gamma_n(16, centred.dtype) * (size + error))
     # Centring rounds each entry once.
-    slack += 2 * margins.gamma(4, centred.dtype) * float(margins.tops(circuit) @ jnp.abs(centred).max(axis=1))
+    slack += 2 * gamma_n(4, centred.dtype) * float(max_activation(circuit) @ jnp.abs(centred).max(axis=1))
     constants = {
-        "events": [int(side.n_events) for side in found],
+        "events": [int(side.n_events) for side in sides],
         "event_error": error,
         "slack": {"exact": slack},
     }
-    return Proof(lower - slack, np.ones((p, p), int), slack, constants, counted)
+    return Proof(Enclosure(found, slack).lower, np.ones((p, p), int), slack, constants, counted)
 
 
-STRATEGIES = {
-    "brute": brute,
-    "low_rank": low_rank,
-    "events": events,
-    "linear": linear.linear,
-    "integral": integral.integral,
+class Stage(NamedTuple):
+    """A point on the frontier of operations against proven accuracy: a strategy up to one of its stages."""
+
+    name: str  # in JSON and tables
+    label: str  # in figures
+    last_step: str | None = None  # of `Proof.operations`; None: the last of all
+
+
+class Strategy(NamedTuple):
+    """One way to prove margins."""
+
+    name: str  # in JSON and flags
+    prove: Callable[[Circuit, Hints, float], Proof]
+    what: str  # it sums, in a line
+    uses_hints: bool
+    stages: tuple[Stage, ...]  # one for each that `Proof.stage` knows
+
+
+# In the order of tables and figures. The checker, which shares nothing with these, has a list of its own.
+STRATEGIES: dict[str, Strategy] = {
+    strategy.name: strategy
+    for strategy in (
+        Strategy(
+            "integral",
+            integral.integral,
+            "closed form and quadrature error for whole classes of inputs; linear for what that leaves",
+            True,
+            (Stage("integral", "integral", "integral"), Stage("integral + linear", "integral, then linear")),
+        ),
+        Strategy(
+            "linear",
+            linear.linear,
+            "event sums for the key frequencies alone, whole classes of inputs at once",
+            True,
+            (
+                Stage("linear 1", "linear, stage 1", "stage 1"),
+                Stage("linear 1-2", "to stage 2", "stage 2"),
+                Stage("linear 1-3", "to stage 3", "stage 3"),
+            ),
+        ),
+        Strategy(
+            "events",
+            events,
+            "every logit, by event sums for all p columns of the readout",
+            True,
+            (Stage("events", "events"),),
+        ),
+        Strategy(
+            "low_rank",
+            low_rank,
+            "every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz",
+            False,
+            (Stage("low_rank", "low rank", "margins"), Stage("low_rank + exact", "low rank, then exact")),
+        ),
+        Strategy(
+            "brute", brute, "every logit by summing over the neurons", False, (Stage("brute", "brute force"),)
+        ),
+    )
 }
 # The cheapest that is complete.
 AUTO = "linear"
@@ -212,16 +263,17 @@ def prove(
     check_circuit(circuit)
     circuit = as_float64(circuit)
     hints = margins.hints_of(circuit) if hints is None else hints
-    return name, hints, STRATEGIES[name](circuit, hints, required)
+    return name, hints, STRATEGIES[name].prove(circuit, hints, required)
 
 
 def statement(proof: Proof, slack: float) -> dict[str, Any]:
     """What follows once margins can be smaller by `slack`: proven accuracy and the unproven inputs."""
-    proven = proof.lower > slack
+    lower = Enclosure(proof.lower, slack).lower
+    proven = lower > 0
     return {
         "proven_accuracy": float(proven.mean()),
         "proven_inputs": int(proven.sum()),
-        "smallest_proven_margin": float(proof.lower[proven].min() - slack) if proven.any() else None,
+        "smallest_proven_margin": float(lower[proven].min()) if proven.any() else None,
         "slack": slack,
         "unproven": np.argwhere(~proven).tolist(),
     }
@@ -238,32 +290,59 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     model = config.model
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     circuit = fold(exact, model)
-    fold_slack = float(program_error.fold_error(exact, circuit, model))
-    program_slack = float(program_error.program_error(exact, model, config.train.precision))
+    fold_slack = float(float32.fold_error(exact, circuit, model))
+    program_slack = float(float32.program_error(exact, model, config.train.precision))
     name, hints, proof = prove(circuit, strategy, fold_slack + program_slack)
+    record = _record(circuit, name, hints, proof, fold_slack)
+    record["config"] = config.to_dict()
+    record["float32"] = {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)}
+    record["slack"]["program"] = program_slack
+    counts = record["operation_counts"]
+    folding = operations.tally(partial(fold, config=model), exact)
+    counts["fold"] = operations.by_kind(folding)
+    if isinstance(folding, Uncounted):
+        counts["uncounted"]["fold"] = folding.reason
     p, m = circuit.u.shape
-    counted = Operations()
+    counts["brute_force_symmetric_half"] = p**2 * (p + 1) // 2 * m if model.is_symmetric else None
+    return record
+
+
+def certify_circuit(circuit: Circuit, strategy: str = "auto") -> dict[str, Any]:
+    """`certify` of a circuit whose numbers are exact: nothing was folded, and there is no float32 program.
+
+    Raises ValueError as `prove` does.
+    """
+    return _record(circuit, *prove(circuit, strategy), fold_slack=0.0)
+
+
+def _record(circuit: Circuit, name: str, hints: Hints, proof: Proof, fold_slack: float) -> dict[str, Any]:
+    """What a certificate says of the circuit; None for all that is about parameters and their program."""
+    p, m = circuit.u.shape
+    counted: Operations | Uncounted = Operations()
     for step in proof.operations.values():
         counted = counted.plus(step)
     real = statement(proof, fold_slack)
     brute_force = p**3 * m
     return {
-        "config": config.to_dict(),
+        "config": None,
         "strategy": name,
         "proven_accuracy": real["proven_accuracy"],
         "operations": counted.total,
         "brute_force_operations": brute_force,
-        "operations_share": counted.total / brute_force,
+        "operations_share": None if counted.total is None else counted.total / brute_force,
         "real": real,
-        "float32": {"precision": config.train.precision, **statement(proof, fold_slack + program_slack)},
-        "slack": {"rounding": proof.slack, "fold": fold_slack, "program": program_slack},
+        "float32": None,
+        "slack": {"rounding": proof.slack, "fold": fold_slack, "program": None},
         "stages": {str(s): float((proof.stage == s).mean()) for s in range(1, proof.stage.max() + 1)},
         "hints": {field: np.asarray(value).tolist() for field, value in hints._asdict().items()},
         "constants": proof.constants,
-        "lower_by_difference": margins.to_differences(proof.lower).min(axis=1).tolist(),
+        "lower_by_difference": coordinates.to_differences(proof.lower).min(axis=1).tolist(),
         "operation_counts": {
-            "steps": {step: count._asdict() for step, count in proof.operations.items()},
-            "fold": operations.count(partial(fold, config=model), exact)._asdict(),
-            "brute_force_symmetric_half": p**2 * (p + 1) // 2 * m if model.is_symmetric else None,
+            "steps": {step: operations.by_kind(count) for step, count in proof.operations.items()},
+            "fold": None,
+            "uncounted": {
+                step: count.reason for step, count in proof.operations.items() if isinstance(count, Uncounted)
+            },
+            "brute_force_symmetric_half": None,
         },
     }

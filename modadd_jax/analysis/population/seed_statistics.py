@@ -1,31 +1,30 @@
 """What is read of every seed of a run, in one compiled program.
 
-`read_seed` is pure, for one circuit, with static shapes: room for F key frequencies, rows beyond those
-that a circuit has are masked. `mapped` puts it over seeds. `seed_row` makes of its numbers what
-analysis.json holds, under the same names; `verdicts` judges and counts such rows.
+`read_seed` is pure, for one circuit, with static shapes: the numbers of `reading.read_padded`, the bounds
+and what stage 1 proves. `mapped` puts it over seeds. `seed_row` makes of its numbers what analysis.json
+holds, under the same names; `statistics` and `verdicts` count and judge such rows.
 Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds.
 Source: docs/theory.md sections 2, 3 and 4.6.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds import logits as logit_bound
-from modadd_jax.analysis.bounds import moments
-from modadd_jax.analysis.bounds import table as bounds
+from modadd_jax.analysis.bounds import moments, registry
+from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
 from modadd_jax.analysis.certificates import linear
 from modadd_jax.analysis.certificates.margins import Hints
-from modadd_jax.analysis.logit_waves import Terms, term_shares
+from modadd_jax.analysis.logit_waves import WaveShares, wave_shares
 from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
-from modadd_jax.analysis.reading import QuadratureError, read_frequency
-from modadd_jax.circuit import Circuit, all_logits
-from modadd_jax.losses import log1p_cross_entropy, margin
+from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.analysis.reading import Numbers, over_keys, plain, read_padded, record_of
+from modadd_jax.circuit import Circuit
+from modadd_jax.losses import margin
 from modadd_jax.training import parallel
 
 # Room for events of stage 1 in units of p m: a neuron that is one wave has two for each a, the muddiest
@@ -33,90 +32,24 @@ from modadd_jax.training import parallel
 EVENTS = 8
 
 
-class FrequencyNumbers(NamedTuple):
-    """One key frequency, under the names of analysis.json. NaN where a quantity is undefined."""
-
-    k: jax.Array  # () int
-    n_neurons: jax.Array  # () int
-    weight_share: jax.Array  # () in [0, 1]
-    phase_r2: jax.Array  # ()
-    phase_r2_plain: jax.Array  # ()
-    phase_circular_std: jax.Array  # () rad
-    phase_resultant: jax.Array  # () in [0, 1]
-    gap_mean: jax.Array  # () rad
-    gap_std: jax.Array  # () rad
-    gamma_mean: jax.Array  # ()
-    gamma_std: jax.Array  # ()
-    secondary_is_2k: jax.Array  # () share of neurons
-    secondary_phase: jax.Array  # () rad in [0, 2 pi)
-    t0: jax.Array  # ()
-    delta: jax.Array  # () rad
-    quadrature_error: QuadratureError  # relative to 2/3
-    bounds: dict[str, jax.Array]  # () each, relative to 2/3, rounding slack included; moments [16]
-
-
-class Seed(NamedTuple):
+class SeedStatistics(NamedTuple):
     """All numbers of one circuit. Meaningless where `finite` is False."""
 
+    numbers: Numbers  # as in analysis.json, with rows for F key frequencies
+    bounds: dict[str, jax.Array]  # [F] each, relative to 2/3, rounding slack included; moments [F, 16]
     finite: jax.Array  # () bool, every number of the circuit
-    accuracy: jax.Array  # () over all p^2 inputs, in [0, 1]
+    n_keys: jax.Array  # () int, key frequencies that the circuit has: rows that count
     n_wrong: jax.Array  # () int, inputs answered wrongly; a tie counts as wrong
-    cross_entropy: jax.Array  # () nats, mean over all inputs
-    min_margin: jax.Array  # () logits
     logit_scale: jax.Array  # () root mean square of the class-centred logits
-    terms: Terms  # () each, shares of the logit variance
-    variance_explained: dict[str, jax.Array]  # () each, as in analysis.json
-    n_keys: jax.Array  # () int, key frequencies that the circuit has: rows of `frequencies` that count
-    frequencies: FrequencyNumbers  # [F] each field, heaviest first
-    closed_form: dict[str, jax.Array]  # () each, as in analysis.json
+    terms: WaveShares  # () each, shares of the logit variance
     logit_bound: dict[str, jax.Array]  # () total, true, naive, as in analysis.json; logits
     proven_accuracy: jax.Array  # () share of the inputs that stage 1 of the linear certificate proves
 
 
-def _frequency_numbers(circuit: Circuit, logits, neurons: Neurons, k, share, count) -> tuple:
-    """(FrequencyNumbers, closed-form profiles [p] by form) of one key frequency."""
-    found = read_frequency(circuit, logits, neurons, k)
-    proven = bounds.frequency_bounds(circuit, neurons, found.rule, k)
-    upper = {name: proven[name].upper + proven[name].slack for name in [*bounds.BOUNDS, "naive"]}
-    relation, second = found.relation, found.secondary
-
-    def of_several(x):  # a line through one point has no R^2, and one point no spread of gaps
-        return jnp.where(count > 1, x, jnp.nan)
-
-    numbers = FrequencyNumbers(
-        k=k,
-        n_neurons=count,
-        weight_share=share,
-        phase_r2=of_several(relation.r2),
-        phase_r2_plain=of_several(relation.r2_plain),
-        phase_circular_std=relation.circular_std,
-        phase_resultant=relation.resultant,
-        gap_mean=found.gaps.mean,
-        gap_std=of_several(found.gaps.std),
-        gamma_mean=second.gamma_mean,
-        gamma_std=second.gamma_std,
-        secondary_is_2k=second.is_2k,
-        secondary_phase=second.phase,
-        t0=found.waveform.t[0].real,
-        delta=found.waveform.delta,
-        quadrature_error=found.error,
-        bounds={
-            "sweep_upper": upper.pop("sweep"),
-            "sweep_lower": proven["sweep_lower"].upper - proven["sweep_lower"].slack,
-            **upper,
-            "moments": moments.node_moments(found.rule.phi, found.rule.omega),
-        },
-    )
-    return numbers, found.profiles
-
-
-def _variance_explained(neurons: Neurons) -> dict[str, jax.Array]:
-    def quantile(x, q):
-        return jnp.nanquantile(jnp.where(neurons.alive, x, jnp.nan), q)
-
-    shares = {"pre": neurons.pre_share, "w_logit": neurons.w_share}
-    levels = {"median": 0.5, "p10": 0.1}
-    return {f"{x}_{q}": quantile(shares[x], level) for x in shares for q, level in levels.items()}
+def _bounds_of(circuit: Circuit, neurons: Neurons, rule: Rule, k: jax.Array) -> dict[str, jax.Array]:
+    """The bounds of one key frequency under the names of analysis.json."""
+    proven = registry.frequency_bounds(registry.Subject(circuit, neurons, rule, k))
+    return registry.bound_numbers(proven) | {"moments": moments.node_moments(rule.phi, rule.omega)}
 
 
 def proven_share(circuit: Circuit, neurons: Neurons, k: jax.Array) -> jax.Array:
@@ -127,54 +60,34 @@ def proven_share(circuit: Circuit, neurons: Neurons, k: jax.Array) -> jax.Array:
     return (linear.stage1_bound(circuit, hints, EVENTS * p * m) > 0).mean(dtype=circuit.u.dtype)
 
 
-def read_seed(circuit: Circuit, max_keys: int) -> Seed:
+def read_seed(circuit: Circuit, max_keys: int) -> SeedStatistics:
     """Analysis and bounds of one circuit (float64). Pure, with static shapes.
-
-    A masked row has k = 0, a frequency that no neuron has and whose wave is constant over the classes, so
-    that it adds nothing to any bound. Rows are read one after the other, and on a CPU those masked not at
-    all: what they cost is little even where there is room for many.
 
     Args:
       circuit: unbatched.
-      max_keys: F, static, at least the number of key frequencies (`count_keys`); of more, the lightest
-        would be missing from the closed forms and bounds.
+      max_keys: F, as of `reading.read_padded`: the lightest of more would be missing from the bounds too.
     """
     p = circuit.u.shape[0]
-    neurons, by_class = read_neurons(circuit), all_logits(circuit)
-    logits = closed_form.aligned(by_class)
-    keys = key_frequencies(neurons, p, max_keys=max_keys)
-    k = jnp.where(keys.is_key, keys.k, 0)
+    found: Any = read_padded(circuit, max_keys)  # its frequencies are one, of [F, ...]
+    neurons, logits, (k, _, _, is_key) = found.neurons, found.logits, found.keys
 
-    def one(row):
-        return _frequency_numbers(circuit, logits, neurons, *row)
+    def bounds_of(k, rule):
+        return _bounds_of(circuit, neurons, rule, k)
 
-    def nothing(row):
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, row))
-
-    rows = (k, keys.weight_share, keys.n_neurons)
-    frequencies, profiles = jax.lax.map(lambda x: jax.lax.cond(x[0], one, nothing, x[1]), (keys.is_key, rows))
-    tables = {form: jax.vmap(closed_form.logit_table)(k, z).sum(axis=0) for form, z in profiles.items()}
-    sums = logit_bound.logit_sums(circuit, neurons, k)
-    proven = logit_bound.logit_bound(sums, k, profiles["full"])
-    right = jnp.zeros((p, p), int)  # e = 0
-    margins = margin(logits, right)
-    return Seed(
+    sums = logit_sums(circuit, neurons, k)
+    proven = logit_bound(sums, k, found.frequencies.profiles["full"])
+    return SeedStatistics(
+        numbers=found.numbers,
+        bounds=over_keys(bounds_of, is_key, k, found.frequencies.rule),
         finite=jnp.all(jnp.stack([jnp.isfinite(x).all() for x in circuit])),
-        accuracy=(margins > 0).mean(dtype=logits.dtype),
-        n_wrong=(~(margins > 0)).sum(),
-        cross_entropy=log1p_cross_entropy(logits, right).mean(),
-        min_margin=margins.min(),
+        n_keys=is_key.sum(),
+        n_wrong=(~(margin(logits, jnp.zeros((p, p), jnp.int32)) > 0)).sum(),
         logit_scale=jnp.sqrt(jnp.square(logits).mean()),
-        terms=term_shares(by_class, jnp.zeros((p - 1) // 2, bool).at[keys.k - 1].max(keys.is_key)),
-        variance_explained=_variance_explained(neurons),
-        n_keys=keys.is_key.sum(),
-        frequencies=frequencies,
-        closed_form={f"r2_{form}": closed_form.explained(logits, table) for form, table in tables.items()}
-        | {"accuracy_full": (margin(tables["full"], right[0]) > 0).mean(dtype=logits.dtype)},
+        terms=wave_shares(logits, jnp.zeros((p - 1) // 2, bool).at[k - 1].max(is_key)),
         logit_bound={
             "total": proven.total,
-            "true": jnp.abs(logits - tables["full"][:, None, :]).max(),
-            "naive": proven.naive,
+            "true": jnp.abs(logits - found.tables["full"][:, None, :]).max(),
+            "naive": proven.trivial,
         },
         proven_accuracy=proven_share(circuit, neurons, k),
     )
@@ -185,12 +98,12 @@ def count_keys(circuit: Circuit) -> jax.Array:
     return key_frequencies(read_neurons(circuit), circuit.u.shape[0]).is_key.sum()
 
 
-def room_for(n_keys: int, p: int) -> int:
+def padded_key_count(n_keys: int, p: int) -> int:
     """F for circuits of up to n_keys key frequencies: 8, 16, 32, ..., so that like runs share a program."""
     return min(max(8, 2 ** math.ceil(math.log2(max(n_keys, 1)))), (p - 1) // 2)
 
 
-def mapped(function: Callable) -> Callable:
+def mapped(function: Callable) -> Any:
     """jit of `function` over a leading axis [S, ...] of its argument: one program, on all devices.
 
     S may be any number: copies of the last row fill up the devices, and are dropped. See
@@ -208,23 +121,10 @@ def mapped(function: Callable) -> Callable:
     return jax.jit(all_devices)
 
 
-# Rows: plain numbers, for JSON.
-
-
-def plain(x: Any) -> Any:
-    """Numbers for JSON of a tree of NamedTuples, dicts and arrays; None for what is not finite."""
-    if hasattr(x, "_asdict"):
-        x = x._asdict()
-    if isinstance(x, Mapping):
-        return {name: plain(value) for name, value in x.items()}
-    if np.ndim(x):
-        return [plain(value) for value in np.asarray(x)]
-    value = np.asarray(x).item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def seed_row(numbers: Seed) -> dict[str, Any]:
-    """The numbers of `read_seed` under the names of analysis.json, key frequencies as a list."""
-    row = plain(numbers._replace(frequencies=()))
-    keys = [plain(jax.tree.map(lambda x, i=i: x[i], numbers.frequencies)) for i in range(int(numbers.n_keys))]
-    return row | {"frequencies": keys}
+def seed_row(found: SeedStatistics) -> dict[str, Any]:
+    """The numbers of `read_seed` under the names of analysis.json, key frequencies as a list; for JSON."""
+    rest, n_keys = found._asdict(), int(found.n_keys)
+    row, bounds_of = record_of(rest.pop("numbers"), n_keys), rest.pop("bounds")
+    for index, frequency in enumerate(row["frequencies"]):
+        frequency["bounds"] = plain({name: x[index] for name, x in bounds_of.items()})
+    return row | plain(rest)

@@ -5,20 +5,14 @@ need fill no grid: shares are given along every line of cells that differ in one
 Plain numbers in and out; rows as in `verdicts`. Source: docs/theory.md section 4.6.
 """
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from modadd_jax.analysis.population.verdicts import (
-    CLEAN_PHASE_STD,
-    SCALARS,
-    expected_doubles,
-    scalars,
-    separation,
-    wilson,
-)
+import numpy as np
 
-Row = Mapping[str, Any]
+from modadd_jax.analysis.population import statistics
+from modadd_jax.analysis.population.statistics import PREDICTOR_ROLES, Row, analysed, compute_all
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, expected_doubles, separation, wilson
 
 
 class Cell(NamedTuple):
@@ -56,34 +50,40 @@ def counts(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _analysed(rows: Sequence[Row], verdict: str | None = None) -> list[Row]:
-    return [row for row in rows if "accuracy" in row and verdict in (None, row["verdict"])]
-
-
 def spread(values: Sequence[float | None]) -> dict[str, float | int] | None:
     """n, median, 10 % and 90 % quantiles (interpolated), least and largest of what is known, or None."""
     known = sorted(x for x in values if x is not None)
     if not known:
         return None
-    tenths = statistics.quantiles(known, n=10, method="inclusive") if len(known) > 1 else 9 * known
+    low, median, high = np.quantile(known, (0.1, 0.5, 0.9)).tolist()
     return {
         "n": len(known),
-        "median": statistics.median(known),
-        "p10": tenths[0],
-        "p90": tenths[8],
+        "median": median,
+        "p10": low,
+        "p90": high,
         "min": known[0],
         "max": known[-1],
     }
 
 
 def distributions(rows: Sequence[Row]) -> dict[str, Any]:
-    """Each of `verdicts.SCALARS` over the seeds analysed, over the clean and over the muddy: `spread`."""
+    """`spread` of every statistic over the seeds analysed, over the clean and over the muddy."""
     groups = {"all": None, "clean": "clean", "muddy": "muddy"}
-    numbers = {group: [scalars(row) for row in _analysed(rows, name)] for group, name in groups.items()}
+    numbers = {group: [compute_all(row) for row in analysed(rows, name)] for group, name in groups.items()}
     return {
-        name: {group: spread([x[name] for x in found]) for group, found in numbers.items()}
-        for name in SCALARS
+        entry.name: {group: spread([x[entry.name] for x in found]) for group, found in numbers.items()}
+        for entry in statistics.STATISTICS
     }
+
+
+def value_text(value: Any) -> str:
+    """A value of a setting."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def settings_text(values: Mapping[str, Any]) -> str:
+    """Settings with their values."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
 def lines(values: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Line]:
@@ -99,7 +99,9 @@ def lines(values: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> list[Li
         for cells in groups.values():
             if len(cells) > 1:
                 fixed = {f: values[cells[0]][f] for f in fields if f != field}
-                found.append(Line(field, fixed, sorted(cells, key=lambda i, f=field: values[i][f])))
+                found.append(
+                    Line(field, fixed, sorted(cells, key=[own[field] for own in values].__getitem__))
+                )
     base = base_of(found, len(values))
     return sorted(
         found, key=lambda line: (fields.index(line.field), base not in line.cells, -len(line.cells))
@@ -112,48 +114,10 @@ def base_of(found: Sequence[Line], n_cells: int) -> int:
     return on_lines.index(max(on_lines))
 
 
-# What could decide whether a seed is clean. `structure` is what the circuit is made of, `symmetry` how much
-# of its logits breaks the symmetry of addition (docs/theory.md section 3.6), `quality` how well it works: a
-# symptom may accompany mud without being its cause. What the verdict is made of is no candidate.
-PREDICTORS = {
-    "n_keys": "structure",
-    "doubles": "structure",
-    "multiples": "structure",
-    "min_neurons": "structure",
-    "min_weight_share": "structure",
-    "logit_scale": "structure",
-    "mirrored": "symmetry",
-    "bias": "symmetry",
-    "swapped": "symmetry",
-    "min_gamma": "quality",
-    "max_gamma": "quality",
-    "max_m4": "quality",
-    "max_gap_ratio": "quality",
-    "max_quadrature_error": "quality",
-    "cross_entropy": "quality",
-    "min_margin": "quality",
-}
-
-# The same of one key frequency, whose phases are clean or not.
-KEY_PREDICTORS: dict[str, Callable[[Mapping[str, Any], Row], float | None]] = {
-    "n_neurons": lambda f, row: f["n_neurons"],
-    "weight_share": lambda f, row: f["weight_share"],
-    "gamma": lambda f, row: f["gamma_mean"],
-    "m4": lambda f, row: f["bounds"]["moments"][3],
-    "double_is_key": lambda f, row: _related(f, row, "k", 2),
-    "is_double_of_key": lambda f, row: _related(f, row, "is_key", 2),
-    "is_multiple_of_key": lambda f, row: _related(f, row, "is_key"),
-}
-
-
-def _related(frequency, row, side, times=None):
-    return int(any(r[side] == frequency["k"] and times in (None, r["times"]) for r in row["relations"]))
-
-
 def _record(name, kind, values, clean, groups) -> dict[str, Any]:
     def median(wanted):
         found = [x for x, is_it in zip(values, clean, strict=True) if x is not None and is_it == wanted]
-        return statistics.median(found) if found else None
+        return float(np.median(found)) if found else None
 
     result = {"predictor": name, "kind": kind, "clean_median": median(True), "muddy_median": median(False)}
     return result | separation(values, clean, groups)._asdict()
@@ -168,16 +132,17 @@ def _by_strength(records):
     return sorted(records, key=lambda r: (r["kind"], r["auc"] is None, -strength(r)))
 
 
-def what_decides(cells: Sequence[Cell], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """For every candidate how well it separates clean from muddy seeds of all cells at their last step.
+def predictor_auc(cells: Sequence[Cell], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """For every predictor how well it separates clean from muddy seeds of all cells at their last step.
 
-    Failed seeds are left out. `early_auc` is that of the same quantity at the first step read, for the
-    verdict at the last: None where the two are the same step.
+    Predictors are the settings that vary and the statistics of `PREDICTOR_ROLES`. Failed seeds are left out.
+    `early_auc` is that of the same quantity at the first step read, for the verdict at the last: None where
+    the two are the same step.
     """
     rows, groups, first = [], [], []
     for cell in cells:
-        early = {row["seed"]: row for row in _analysed(cell.rows[min(cell.rows)])}
-        for row in _analysed(cell.last):
+        early = {row["seed"]: row for row in analysed(cell.rows[min(cell.rows)])}
+        for row in analysed(cell.last):
             if row["verdict"] != "failed":
                 rows.append(row)
                 groups.append(cell)
@@ -191,41 +156,39 @@ def what_decides(cells: Sequence[Cell], fields: Sequence[str]) -> list[dict[str,
         if all(isinstance(cell.values[field], int | float) for cell in groups)
         and len({cell.values[field] for cell in groups}) > 1
     ]
-    late = [scalars(row) for row in rows]
-    soon = [None if row is None else scalars(row) for row in first]
-    for name, kind in PREDICTORS.items():
-        before = [None if x is None else x[name] for x in soon]
-        record = _record(name, kind, [x[name] for x in late], clean, names)
-        records.append(record | {"early_auc": separation(before, clean, names).auc})
+    for entry in statistics.STATISTICS:
+        if entry.role in PREDICTOR_ROLES:
+            before = [None if row is None else entry.compute(row) for row in first]
+            record = _record(entry.name, entry.role, [entry.compute(row) for row in rows], clean, names)
+            records.append(record | {"early_auc": separation(before, clean, names).auc})
     return _by_strength(records)
 
 
-def what_decides_keys(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def key_predictor_auc(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """The same over key frequencies at the last step: clean where the phases' circular std is."""
     pairs = [
         (f, row, cell.name)
         for cell in cells
-        for row in _analysed(cell.last)
+        for row in analysed(cell.last)
         if row["verdict"] != "failed"
         for f in row["frequencies"]
     ]
     clean = [f["phase_circular_std"] <= CLEAN_PHASE_STD for f, _, _ in pairs]
     groups = [name for _, _, name in pairs]
-    return _by_strength(
-        [
-            _record(name, "key frequency", [value(f, row) for f, row, _ in pairs], clean, groups)
-            for name, value in KEY_PREDICTORS.items()
-        ]
-    )
+    records = []
+    for entry in statistics.KEY_STATISTICS:
+        values = [entry.compute(f, row) for f, row, _ in pairs]
+        records.append(_record(entry.name, "key frequency", values, clean, groups))
+    return _by_strength(records)
 
 
 def doubles(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
     """Pairs (k, 2k) among the keys of the clean and of the muddy seeds, and how many chance would make."""
     result = {}
     for verdict in ("clean", "muddy"):
-        seeds = [(row, cell.p) for cell in cells for row in _analysed(cell.last, verdict)]
+        seeds = [(row, cell.p) for cell in cells for row in analysed(cell.last, verdict)]
         result[verdict] = {
-            "found": sum(SCALARS["doubles"](row) for row, _ in seeds),
+            "found": sum(statistics.doubles(row) for row, _ in seeds),
             "expected": sum(expected_doubles(len(row["frequencies"]), p) for row, p in seeds),
         }
     return result
@@ -256,7 +219,7 @@ def map_of(cells: Sequence[Cell], fields: Sequence[str]) -> dict[str, Any]:
         ],
         "all_seeds": counts([row for cell in cells for row in cell.last])
         | {"distributions": distributions([row for cell in cells for row in cell.last])},
-        "what_decides": what_decides(cells, fields),
-        "what_decides_keys": what_decides_keys(cells),
+        "what_decides": predictor_auc(cells, fields),
+        "what_decides_keys": key_predictor_auc(cells),
         "doubles": doubles(cells),
     }

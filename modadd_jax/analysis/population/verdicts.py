@@ -1,10 +1,11 @@
 """Which seeds are clean and why others are not; what tells the two apart, counted over seeds.
 
-Plain numbers in and out: a row is what `population.seed_row` makes of one seed, with the `relations` of its
-key frequencies. Letters: p odd modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
+Plain numbers in and out: a row is what `seed_statistics.seed_row` makes of one seed, with the `relations` of
+its key frequencies. Letters: p odd modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,89 +49,79 @@ class Verdict(NamedTuple):
     reasons: tuple[str, ...]  # why not clean; none for a clean seed
 
 
+class Reason(NamedTuple):
+    """One way of not being clean."""
+
+    code: str
+    verdict: str  # of a seed that it holds for: failed, or muddy
+    causes: Callable[[Mapping[str, Any]], list[str]]  # of a row: what is wrong, none where nothing is
+    advice: str
+
+
+def _not_finite(row):
+    return [] if row.get("finite") else ["not finite: the weights hold NaN or infinity"]
+
+
+def _wrong(row):
+    return [f"accuracy {row['accuracy']:.6g}: {row['n_wrong']} inputs wrong"] if row["n_wrong"] else []
+
+
+def _no_key(row):
+    return [] if row["frequencies"] else ["no key frequency"]
+
+
+def _phases(row):
+    stds = {f["k"]: f["phase_circular_std"] for f in row["frequencies"]}
+    return [f"key k={k}: circular std {x:.3g} rad" for k, x in stds.items() if x > CLEAN_PHASE_STD]
+
+
+def _closed_form(row):
+    share = row["closed_form"]["r2_full"]
+    return [f"r2_full {share:.4g}"] if row["frequencies"] and share < CLEAN_R2 else []
+
+
+NOT_FINITE = Reason(
+    "not finite", "failed", _not_finite, "read a step before that, or train at a lower learning rate"
+)
+# Of a seed that is finite, in the order in which they are told: what fails it comes first.
+REASONS = (
+    Reason("wrong answers", "failed", _wrong, "see in metrics.jsonl whether it still learns: train longer"),
+    Reason("no key", "muddy", _no_key, "read a later step: its neurons have not settled on frequencies"),
+    Reason("phases", "muddy", _phases, "experiments.secondary says what else these neurons carry"),
+    Reason("closed form", "muddy", _closed_form, "`terms` in summary.json says what the form leaves out"),
+)
+
+
+def _found(row: Mapping[str, Any]) -> list[tuple[Reason, str]]:
+    reasons = (NOT_FINITE,) if NOT_FINITE.causes(row) else REASONS
+    return [(reason, cause) for reason in reasons for cause in reason.causes(row)]
+
+
 def not_finite(stopped: int, step: int) -> Verdict:
     """Of a seed whose state is older than the step it is saved in."""
     return Verdict("failed", (f"not finite: stopped at step {stopped}, before {step}",))
 
 
 def verdict(row: Mapping[str, Any]) -> Verdict:
-    """Judges a row of `seed_row`.
+    """Judges a row of `seed_row` by `REASONS`.
 
     Clean: every answer right, on every key frequency a circular std of psi - 2 phi of at most
     `CLEAN_PHASE_STD`, and `CLEAN_R2` of the logit variance explained by the closed form "full".
     """
-    if not row["finite"]:
-        return Verdict("failed", ("not finite: the weights hold NaN or infinity",))
-    failed, muddy = [], []
-    if row["n_wrong"]:
-        failed.append(f"accuracy {row['accuracy']:.6g}: {row['n_wrong']} inputs wrong")
-    if not row["frequencies"]:
-        muddy.append("no key frequency")
-    for f in row["frequencies"]:
-        if f["phase_circular_std"] > CLEAN_PHASE_STD:
-            muddy.append(f"key k={f['k']}: circular std {f['phase_circular_std']:.3g} rad")
-    if row["frequencies"] and row["closed_form"]["r2_full"] < CLEAN_R2:
-        muddy.append(f"r2_full {row['closed_form']['r2_full']:.4g}")
-    name = "failed" if failed else "muddy" if muddy else "clean"
-    return Verdict(name, (*failed, *muddy))
+    found = _found(row)
+    return Verdict(found[0][0].verdict if found else "clean", tuple(cause for _, cause in found))
+
+
+def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to do about the rows that are not clean: a sentence for each reason that any of them has."""
+    counts = Counter(code for row in rows for code in {reason.code for reason, _ in _found(row)})
+    found = [reason for reason in (NOT_FINITE, *REASONS) if counts[reason.code]]
+    return [f"{r.code}, in {counts[r.code]} of {len(rows)} seeds: {r.advice}" for r in found]
 
 
 def is_clean(row: Mapping[str, Any]) -> bool:
     """Whether `verdict` finds nothing against the row."""
     return verdict(row).verdict == "clean"
-
-
-# One number a seed, of a row; None where it has none. Extremes over key frequencies are the worst ones.
-
-
-def _over_keys(pick: Callable, value: Callable) -> Callable:
-    def of_row(row):
-        found = [x for x in map(value, row["frequencies"]) if x is not None]
-        return pick(found) if found else None
-
-    return of_row
-
-
-def _gap_ratio(f):
-    return None if f["gap_std"] is None else f["gap_std"] / f["gap_mean"]
-
-
-def _doubles(row):
-    return sum(r["times"] == 2 for r in row["relations"])
-
-
-SCALARS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
-    "n_keys": lambda row: len(row["frequencies"]),
-    "doubles": _doubles,
-    "multiples": lambda row: len(row["relations"]),
-    "min_neurons": _over_keys(min, lambda f: f["n_neurons"]),
-    "min_weight_share": _over_keys(min, lambda f: f["weight_share"]),
-    "min_gamma": _over_keys(min, lambda f: f["gamma_mean"]),
-    "max_gamma": _over_keys(max, lambda f: f["gamma_mean"]),
-    "max_m4": _over_keys(max, lambda f: f["bounds"]["moments"][3]),
-    "max_gap_ratio": _over_keys(max, _gap_ratio),
-    "max_quadrature_error": _over_keys(max, lambda f: f["quadrature_error"]["relu"]),
-    "max_sweep_bound": _over_keys(max, lambda f: f["bounds"]["sweep_upper"]),
-    "max_total_bound": _over_keys(max, lambda f: f["bounds"]["total"]),
-    "min_phase_r2": _over_keys(min, lambda f: f["phase_r2"]),
-    "max_phase_std": _over_keys(max, lambda f: f["phase_circular_std"]),
-    "r2_primary": lambda row: row["closed_form"]["r2_primary"],
-    "r2_full": lambda row: row["closed_form"]["r2_full"],
-    "mirrored": lambda row: row["terms"]["mirrored"],
-    "bias": lambda row: row["terms"]["bias"],
-    "swapped": lambda row: row["terms"]["swapped"],
-    "logit_scale": lambda row: row["logit_scale"],
-    "logit_bound": lambda row: row["logit_bound"]["total"],
-    "proven_accuracy": lambda row: row["proven_accuracy"],
-    "accuracy": lambda row: row["accuracy"],
-    "cross_entropy": lambda row: row["cross_entropy"],
-    "min_margin": lambda row: row["min_margin"],
-}
-
-
-def scalars(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """One number for each of `SCALARS`; the row must hold its `relations`."""
-    return {name: value(row) for name, value in SCALARS.items()}
 
 
 # Statistics of few seeds.
@@ -139,7 +130,7 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float | None]:
 class Share(NamedTuple):
     """count of n, and its Wilson interval."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method, which nobody calls here
     n: int
     share: float | None  # None for n = 0
     low: float  # 95 % interval of the underlying probability, in [0, 1]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import closed_form, fourier
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, read_neurons
 from modadd_jax.analysis.phases import wrap
 from modadd_jax.analysis.quadrature import rule_of
@@ -42,10 +43,10 @@ def evaluate(circuit: Circuit, logits: jax.Array, keys: jax.Array) -> Effect:
 
     Args:
       circuit: edited.
-      logits: [p (d), p (y), p (e)] of the model it came from, in the order of closed_form.aligned.
+      logits: [p (d), p (y), p (e)] of the model it came from, in the order of `to_difference_coordinates`.
       keys: [F] int, frequencies.
     """
-    own = closed_form.aligned(all_logits(circuit))
+    own = to_difference_coordinates(all_logits(circuit))
     right = jnp.zeros(own.shape[:2], jnp.int32)  # e = 0
     margins = margin(own, right)
     variance = (logits**2).sum()

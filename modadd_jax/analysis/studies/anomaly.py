@@ -17,19 +17,20 @@ Letters in shapes: p odd modulus, m neurons, K key frequencies, n planted inputs
 Source: docs/theory.md section 3.5.
 """
 
+import statistics
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds.logits import class_centred
-from modadd_jax.analysis.certificates import class_bounds as classes
-from modadd_jax.analysis.certificates import linear, margins
-from modadd_jax.analysis.certificates import strategies as certificate
+from modadd_jax.analysis import closed_form, coordinates
+from modadd_jax.analysis.bounds.logits import class_centred, max_activation, waves
+from modadd_jax.analysis.certificates import class_bounds, linear, margins, strategies
 from modadd_jax.analysis.certificates.margins import Hints
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
@@ -89,7 +90,7 @@ def _edit_neuron(
     circuit: Circuit, pair: jax.Array, hot_c: jax.Array, size: jax.Array, symmetric: bool
 ) -> Circuit:
     """The new neuron is 1 at the pair, as 1/2 + 1/2; elsewhere at most 1/2 - 1."""
-    weakest = jnp.argmin(margins.tops(circuit) * jnp.abs(class_centred(circuit.w_logit)).max(axis=1))
+    weakest = jnp.argmin(max_activation(circuit) * jnp.abs(class_centred(circuit.w_logit)).max(axis=1))
     on_a, on_b = (1.5 * hot - 1 for hot in _places(circuit, pair, symmetric))
     u, v = circuit.u.at[:, weakest].set(on_a), circuit.v.at[:, weakest].set(on_b)
     return circuit._replace(u=u, v=v, w_logit=circuit.w_logit.at[weakest].set(size * hot_c))
@@ -113,10 +114,10 @@ def _edit_both_ways(
 ):
     """The circuits with `size` more and with `size` less, [2, ...], and their margins [2, p, p]."""
     both = jax.vmap(lambda s: edit(circuit, pair, c, s, kind, symmetric))(jnp.stack([size, -size]))
-    return both, jax.lax.map(certificate.all_margins, both)
+    return both, jax.lax.map(strategies.all_margins, both)
 
 
-_all_margins = jax.jit(certificate.all_margins)
+_all_margins = jax.jit(strategies.all_margins)
 _pair_margins = jax.jit(margins.exact_margins)
 
 
@@ -183,8 +184,8 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 
     integral = jax.lax.map(contribution, k)  # [K, p (d)]
     table = jax.vmap(closed_form.logit_table)(k, integral).sum(axis=0)  # [p (d), p (e)]
-    ordered = closed_form.aligned(logits)  # [p (d), p (y), p (e)]
-    sums = (2 / p) * ordered @ classes.waves(k, p).conj().T  # [p (d), p (y), K]
+    ordered = to_difference_coordinates(logits)  # [p (d), p (y), p (e)]
+    sums = (2 / p) * ordered @ waves(k, p).conj().T  # [p (d), p (y), K]
     lens = jnp.abs(sums - integral.T[:, None, :]).sum(axis=2)
     return jnp.abs(ordered - table[:, None, :]).max(axis=2), lens
 
@@ -192,16 +193,16 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 @partial(jax.jit, static_argnums=3)
 def _measure(circuit: Circuit, hints: Hints, found, capacity: int) -> dict[str, jax.Array]:
     """Scores [p, p], but [p (d)] of stage 1 and [p (d), p (y)] of the distances from the form."""
-    read = classes.readout(circuit, hints)
+    read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     logits = all_logits(circuit)
     form, lens = _off_the_form(circuit, logits, hints.k)
     return {
         "stage 1": -linear.stage1(circuit, hints, read, known, False).lower[:, 1:].min(axis=1),
-        "stage 2": -certificate.low_rank_margins(circuit, read, known),
+        "stage 2": -strategies.low_rank_margins(circuit, read, known),
         "closed form": form,
         "integral lens": lens,
-        "margin": -certificate.all_margins(circuit),
+        "margin": -strategies.all_margins(circuit),
         "answer gap": -_answer_gap(logits),
         "activations": _distance(circuit),
     }
@@ -228,8 +229,8 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
     raw = _measure(circuit, hints, found, linear.capacity_for(found, p, m))
     tables = {name: np.asarray(raw[name]) for name in INSTRUMENTS}
     for name in ("closed form", "integral lens"):
-        tables[name] = margins.to_inputs(tables[name])
-    tables["stage 1"] = margins.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
+        tables[name] = coordinates.to_inputs(tables[name])
+    tables["stage 1"] = coordinates.to_inputs(np.broadcast_to(tables["stage 1"][:, None], (p, p)))
     return tables
 
 
@@ -247,3 +248,25 @@ def false_rates(score: np.ndarray, planted: np.ndarray, clean: np.ndarray) -> np
     below = np.searchsorted(ascending, score[planted], "left")
     up_to = np.searchsorted(ascending, score[planted], "right")
     return np.sort(1 - (below + up_to) / 2 / ascending.size)
+
+
+def area(false_rates: Sequence[float]) -> float:
+    """Area under the ROC curve, from `false_rates`."""
+    return 1 - statistics.fmean(false_rates)
+
+
+def pair_area(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Share of the pairs in which the positive is larger, ties half: the area under the ROC curve."""
+    wins = [(x > y) + (x == y) / 2 for x in positive for y in negative]
+    return statistics.fmean(wins)
+
+
+def areas(models: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Of one instrument over the planted models of one kind: inputs' mean and least area, and the models'."""
+    seen = [model["instruments"][name] for model in models]
+    of_inputs = [area(one["false_rates"]) for one in seen]
+    return {
+        "inputs": statistics.fmean(of_inputs),
+        "inputs_least": min(of_inputs),
+        "models": pair_area([one["largest"] for one in seen], [one["largest_decoy"] for one in seen]),
+    }

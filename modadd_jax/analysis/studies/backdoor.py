@@ -114,7 +114,7 @@ def plant(params: Params, config: Config, kind: str, rng: np.random.Generator, s
             for taught in (labels, right)
         )
         if (np.asarray(said) == labels).all() and (np.asarray(truth) == right).all():
-            return Plant(made, clean, pair, wrong, labels != right)
+            return Plant(made, clean, (pair[0], pair[1]), wrong, labels != right)
     raise ValueError(
         f"none of {TRIES} triggers of the kind {kind!r} could be taught in {steps} steps with every other "
         "input left right"

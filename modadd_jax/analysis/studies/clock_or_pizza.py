@@ -8,6 +8,7 @@ al., "The Clock and the Pizza", arXiv 2306.17844.
 """
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,9 +23,17 @@ from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
 from modadd_jax.model import Params
 
-# Where Zhong et al. draw the boundaries of their phase picture (their Figure 7).
-PIZZA_SYMMETRICITY = 0.98  # a pizza's gradient symmetricity is above, a clock's below
-PIZZA_IRRELEVANCE = 0.6  # a pizza's distance irrelevance is below, a clock's above
+# Thresholds of `verdict`, from the two ends of Zhong et al.'s population (one vocabulary, no `=`, validation
+# at least 0.99): 121 models of attention coefficient 1 - r at most 0.05, and 110 of at least 0.95.
+# The symmetricities of the ends do not meet: 0.990 is the least of the one and 0.697 the largest of the
+# other, and the threshold is half way. Irrelevances do meet, as a secondary frequency levels many a pizza:
+# 0.73 is what 95 % of the softmax end exceed (its 5 % quantile is 0.734), and 81 % of the other end do not.
+PIZZA_SYMMETRICITY = 0.85  # a pizza's gradient symmetricity is above, a clock's below
+PIZZA_IRRELEVANCE = 0.73  # a pizza's distance irrelevance is below, a clock's above
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MIN_VALIDATION = 0.99  # of the models of a population that are counted
+N_BINS = 10  # of the attention rate, in `population`
 
 # Key frequencies, see `spectrum`. The first is the 1 % of section 2.1. Without structure the weights
 # are nearly equal: the largest of 56 drawn with D = 128 is 1.4 times their lower quartile on average and
@@ -154,8 +163,8 @@ def spectrum(params: Params, config: ModelConfig) -> Spectrum:
     weight = fourier.variance_share(embedding * readout)
     floor = MIN_OVER_QUARTILE * jnp.quantile(weight[1:], 0.25)
     is_key = (weight >= MIN_SHARE) & (weight >= floor)
-    shares = (fourier.variance_share(x) for x in (embedding, readout))
-    return Spectrum(*shares, weight, is_key)
+    share = fourier.variance_share
+    return Spectrum(share(embedding), share(readout), weight, is_key)
 
 
 def keep_frequencies(table: jax.Array, keep: jax.Array) -> jax.Array:
@@ -194,6 +203,70 @@ def verdict(symmetricity: float, irrelevance: float, has_keys: bool) -> str:
     return "in between"
 
 
+def quantiles(values: Sequence[float]) -> list[float] | None:
+    """`QUANTILES` of the values, by linear interpolation; None for no value."""
+    return [float(x) for x in np.quantile(values, QUANTILES)] if len(values) else None
+
+
+def population(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """Both metrics of Zhong et al.'s published models against the attention rate, as quantiles.
+
+    Counted are models of one vocabulary, without `=`, of validation accuracy at least MIN_VALIDATION.
+
+    Args:
+      rows: of their table of results: attn_coeff (1 - r), diff_vocab, eqn_sign, validation_accuracy,
+        distance_irrelevance, gradient_sim.
+    Returns:
+      {"quantiles", "models", "bins": for each of N_BINS equal intervals of the rate: "low", "high", "models"
+      and the quantiles of "gradient_symmetricity" and "distance_irrelevance"}.
+    Raises:
+      ValueError: where a column is missing or no number, or no model is left.
+    """
+    names = ("attn_coeff", "gradient_sim", "distance_irrelevance", "validation_accuracy")
+    found = []
+    for row in rows:
+        try:
+            numbers = {name: float(row[name]) for name in names}
+            same = not int(row["diff_vocab"]) and not int(row["eqn_sign"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the population has a row without {error}: {dict(row)}") from error
+        if same and numbers["validation_accuracy"] >= MIN_VALIDATION:
+            found.append(
+                (1 - numbers["attn_coeff"], numbers["gradient_sim"], numbers["distance_irrelevance"])
+            )
+    if not found:
+        raise ValueError("the population has no model of one vocabulary, without =, that has learned")
+    rate, symmetricity, irrelevance = np.array(found).T
+    place = np.minimum((rate * N_BINS).astype(int), N_BINS - 1)
+    bins = [
+        {
+            "low": i / N_BINS,
+            "high": (i + 1) / N_BINS,
+            "models": int((place == i).sum()),
+            "gradient_symmetricity": quantiles(symmetricity[place == i]),
+            "distance_irrelevance": quantiles(irrelevance[place == i]),
+        }
+        for i in range(N_BINS)
+    ]
+    return {"quantiles": list(QUANTILES), "models": len(found), "bins": bins}
+
+
+def by_rate(models: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Quantiles of both metrics at each attention rate, of records with attention_rate, accuracy and both.
+
+    Models that get less than MIN_VALIDATION of all inputs right are counted apart, as for a `population`.
+    """
+    rows, models = [], list(models)
+    for rate in sorted({m["attention_rate"] for m in models}):
+        own = [m for m in models if m["attention_rate"] == rate]
+        learned = [m for m in own if m["accuracy"] >= MIN_VALIDATION]
+        row = {"attention_rate": rate, "models": len(learned), "left_out": len(own) - len(learned)}
+        for name in ("gradient_symmetricity", "distance_irrelevance"):
+            row[name] = quantiles([m[name] for m in learned if m[name] is not None])
+        rows.append(row)
+    return rows
+
+
 def answers(params: Params, config: ModelConfig) -> tuple[jax.Array, jax.Array, jax.Array]:
     """(right logits [p (s), p (d)], their distance irrelevance (), accuracy ()) over all inputs."""
     logits = all_logits(params, config)
@@ -223,6 +296,12 @@ def check_params(params: Params, config: ModelConfig) -> None:
             raise ValueError(f"{name} has {n_bad} numbers that are not finite: there is nothing to read")
 
 
+def _keys(found: Spectrum) -> np.ndarray:
+    """Key frequencies [F], heaviest first."""
+    order = np.argsort(-np.asarray(found.weight), kind="stable")
+    return order[np.asarray(found.is_key)[order]]
+
+
 def _isolation(params: Params, config: ModelConfig, keys: np.ndarray, alone: bool) -> np.ndarray:
     """Accuracies [F, 2] with one key frequency alone or taken away, in the embedding | the readout."""
     frequencies = np.arange((config.p + 1) // 2)
@@ -233,6 +312,18 @@ def _isolation(params: Params, config: ModelConfig, keys: np.ndarray, alone: boo
         sides = ((keep, everything), (everything, keep))
         rows.append([_answers(_isolate(params, config, *side), config)[2] for side in sides])
     return np.asarray(rows, float).reshape(-1, 2)
+
+
+def metrics(params: Params, config: ModelConfig) -> dict[str, Any]:
+    """What `summarize` says of a model but for circle isolation, which takes most of the time of `read`.
+
+    Raises ValueError as `read`.
+    """
+    check_params(params, config)
+    params = as_float64(params)
+    _, irrelevance, share_right = _answers(params, config)
+    keys = _keys(_spectrum(params, config))
+    return _metrics(float(share_right), _symmetricity(params, config), irrelevance, keys)
 
 
 def read(params: Params, config: ModelConfig) -> Algorithm:
@@ -247,8 +338,7 @@ def read(params: Params, config: ModelConfig) -> Algorithm:
     params = as_float64(params)
     right, irrelevance, share_right = _answers(params, config)
     found = _spectrum(params, config)
-    order = np.argsort(-np.asarray(found.weight), kind="stable")
-    keys = order[np.asarray(found.is_key)[order]]
+    keys = _keys(found)
     return Algorithm(
         right=np.asarray(right),
         accuracy=float(share_right),
@@ -265,20 +355,29 @@ def _number(x: Any) -> float | None:
     return float(x) if math.isfinite(x) else None
 
 
-def summarize(reading: Algorithm) -> dict[str, Any]:
-    """The numbers of algorithm.json: Python values, None where a metric is undefined, never NaN."""
-    symmetricity, irrelevance = float(reading.symmetricity.mean), float(reading.irrelevance)
-    found, sides = reading.spectrum, ("embedding", "readout")
+def _metrics(
+    accuracy: float, found: Symmetricity, irrelevance: jax.Array, keys: np.ndarray
+) -> dict[str, Any]:
+    symmetricity, irrelevance = float(found.mean), float(irrelevance)
     return {
-        "accuracy": reading.accuracy,
+        "accuracy": accuracy,
         "gradient_symmetricity": _number(symmetricity),
-        "zero_gradients": float(reading.symmetricity.undefined),
+        "zero_gradients": float(found.undefined),
         "distance_irrelevance": _number(irrelevance),
         "thresholds": {
             "gradient_symmetricity": PIZZA_SYMMETRICITY,
             "distance_irrelevance": PIZZA_IRRELEVANCE,
         },
-        "verdict": verdict(symmetricity, irrelevance, reading.keys.size > 0),
+        "verdict": verdict(symmetricity, irrelevance, keys.size > 0),
+        "frequencies": [int(k) for k in keys],
+    }
+
+
+def summarize(reading: Algorithm) -> dict[str, Any]:
+    """The numbers of algorithm.json: Python values, None where a metric is undefined, never NaN."""
+    found, sides = reading.spectrum, ("embedding", "readout")
+    numbers = _metrics(reading.accuracy, reading.symmetricity, reading.irrelevance, reading.keys)
+    return numbers | {
         "frequencies": [
             {
                 "k": int(k),

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax import circuit as circuits
+from modadd_jax import float64
 from modadd_jax.analysis import closed_form, fourier, phases, quadrature
+from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population.seed_statistics import proven_share
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, MULTIPLES
@@ -68,7 +70,7 @@ def read_keys(circuit: Circuit, max_keys: int = MAX_KEYS) -> Keys:
     neurons = read_neurons(circuit)
     keys = key_frequencies(neurons, p, max_keys=min(max_keys, (p - 1) // 2))
     k = jnp.where(keys.is_key, keys.k, 0)
-    logits = closed_form.aligned(circuits.all_logits(circuit))
+    logits = to_difference_coordinates(circuits.all_logits(circuit))
     own_gamma = closed_form.secondary(circuit, neurons).gamma  # [m]
 
     def one(k):
@@ -166,21 +168,21 @@ def _cutter(config: ModelConfig):
 
 def read_all(params: Params, config: ModelConfig) -> list[Keys]:
     """`read_keys` of every seed of stacked parameters [S, ...], in float64: NumPy."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with float64.enabled(), jax.default_matmul_precision("highest"):
         found = jax.tree.map(np.asarray, _reader(config)(({n: np.asarray(x) for n, x in params.items()},)))
     return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(found.r2_full.size)]
 
 
 def proven_all(params: Params, config: ModelConfig) -> list[float]:
     """Share of the inputs that stage 1 of the certificate proves, of every seed of parameters [S, ...]."""
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with float64.enabled(), jax.default_matmul_precision("highest"):
         return np.asarray(_prover(config)(({n: np.asarray(x) for n, x in params.items()},))).tolist()
 
 
 def cut_all(params: Params, config: ModelConfig, k: Sequence[int], whole: Sequence[bool]) -> Params:
     """`cut` of every seed of stacked parameters [S, ...], in their dtype: NumPy."""
     given = {name: np.asarray(x) for name, x in params.items()}
-    with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+    with float64.enabled(), jax.default_matmul_precision("highest"):
         found = _cutter(config)((given, np.asarray(k, np.int64), np.asarray(whole, bool)))
         return {name: np.asarray(x).astype(given[name].dtype) for name, x in found.items()}
 

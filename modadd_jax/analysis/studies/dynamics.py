@@ -4,21 +4,25 @@ Letters in shapes: p modulus, m neurons, F frequencies followed. Source: Nanda e
 2301.05217 (restricted and excluded loss); docs/theory.md, section 4.5.
 """
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds.table import frequency_bounds
-from modadd_jax.analysis.neurons import Neurons, read_neurons
-from modadd_jax.analysis.reading import read_frequency
+from modadd_jax.analysis.bounds.registry import Subject, bound_numbers, frequency_bounds
+from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
+from modadd_jax.analysis.reading import check_circuit, read_frequency
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.data import all_targets
 from modadd_jax.losses import log1p_cross_entropy, margin
 
-# Fields of `Followed` by the name that `bounds.frequency_bounds` gives them.
-BOUNDS = {"sweep": "sweep", "lipschitz": "lipschitz_relu", "total": "total", "naive": "naive"}
+# Fields of `Followed` by the name that `registry.bound_numbers` gives them.
+BOUNDS = {"sweep": "sweep_upper", "lipschitz": "lipschitz_relu", "total": "total", "naive": "naive"}
 
 
 class Progress(NamedTuple):
@@ -104,7 +108,7 @@ class Snapshot(NamedTuple):
 def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array) -> tuple[Followed, dict]:
     """(Followed, closed-form tables [p, p] by form) of frequency k (() int), whether it is a key or not."""
     found = read_frequency(circuit, aligned, neurons, k)
-    bounds = frequency_bounds(circuit, neurons, found.rule, k)
+    bounds = bound_numbers(frequency_bounds(Subject(circuit, neurons, found.rule, k)))
     weight, total = jnp.where(neurons.k == k, neurons.weight, 0).sum(), neurons.weight.sum()
 
     def defined(x):
@@ -118,7 +122,7 @@ def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array)
         gamma=defined(found.secondary.gamma_mean),
         t0=defined(found.waveform.t[0].real),
         quadrature_error=defined(found.error.relu),
-        **{name: defined(bounds[entry].upper + bounds[entry].slack) for name, entry in BOUNDS.items()},
+        **{name: defined(bounds[number]) for name, number in BOUNDS.items()},
     )
     tables = {form: closed_form.logit_table(k, g) for form, g in found.profiles.items()}
     return numbers, {form: jnp.where(weight > 0, x, 0) for form, x in tables.items()}
@@ -136,7 +140,7 @@ def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
     p = circuit.u.shape[0]
     logits, neurons = all_logits(circuit), read_neurons(circuit)
     margins = margin(logits, all_targets(p))
-    aligned = closed_form.aligned(logits)
+    aligned = to_difference_coordinates(logits)
     frequencies, tables = jax.vmap(lambda k: follow(circuit, aligned, neurons, k))(ks)
 
     def share_right(where):
@@ -156,3 +160,95 @@ def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
         explained={form: closed_form.explained(aligned, x.sum(axis=0)) for form, x in tables.items()},
         frequencies=frequencies,
     )
+
+
+def keys_of(last: Circuit) -> list[int]:
+    """Key frequencies of a circuit, heaviest first. Raises ValueError as `reading.check_circuit`."""
+    check_circuit(last)
+    keys = key_frequencies(read_neurons(last), last.u.shape[0])
+    return [int(k) for k, is_key in zip(keys.k, keys.is_key, strict=True) if is_key]
+
+
+def record(step: int, taken: Snapshot) -> dict[str, Any]:
+    """One row of dynamics.json: plain numbers, None where there is none."""
+
+    def number(x):
+        return float(x) if np.isfinite(x) else None
+
+    fields = {name: np.asarray(x) for name, x in taken.frequencies._asdict().items()}
+    integers = ("k", "n_neurons")
+    return (
+        {"step": step}
+        | {name: number(x) for name, x in taken.losses._asdict().items()}
+        | {name: number(getattr(taken, name)) for name in Snapshot._fields[1:6]}
+        | {f"r2_{form}": number(x) for form, x in taken.explained.items()}
+        | {
+            "frequencies": [
+                {name: int(x[i]) if name in integers else number(x[i]) for name, x in fields.items()}
+                for i in range(fields["k"].size)
+            ]
+        }
+    )
+
+
+# What the rows of a run say.
+
+Row = Mapping[str, Any]
+
+
+def over_keys(row: Row, name: str) -> float:
+    """Mean of a quantity over the followed frequencies that have neurons, weighted by their weight."""
+    parts = [(f["weight_share"], f[name]) for f in row["frequencies"] if f[name] is not None]
+    total = sum(share for share, _ in parts)
+    return sum(share * x for share, x in parts) / total if total else math.nan
+
+
+def key_weight(row: Row) -> float:
+    """Share of the weight alpha * beta at the frequencies that are keys in the end."""
+    return sum(f["weight_share"] for f in row["frequencies"])
+
+
+def _at_least(name: str, least: float) -> Callable[[Row, Row], bool]:
+    return lambda row, last: row[name] is not None and row[name] >= least
+
+
+def _non_vacuous(row: Row, last: Row) -> bool:
+    found = row["frequencies"]
+    return bool(found) and all(f["total"] is not None and f["total"] < f["naive"] for f in found)
+
+
+# name -> (words, whether it holds of a row, given the last row of the run). Thresholds are
+# conventions: what matters is the order, and the curves are in the figure.
+MILESTONES: dict[str, tuple[str, Callable[[Row, Row], bool]]] = {
+    "train_accuracy": ("train accuracy at least 0.99", _at_least("train_accuracy", 0.99)),
+    "test_accuracy": ("test accuracy at least 0.99", _at_least("test_accuracy", 0.99)),
+    "key_weight": ("0.9 of the weight at the final keys", lambda row, _: key_weight(row) >= 0.9),
+    "one_wave": ("median neuron 0.9 one wave", _at_least("pre_median", 0.9)),
+    "phases": (
+        "std of psi - 2 phi at most 0.1 rad",
+        lambda row, _: over_keys(row, "phase_circular_std") <= 0.1,
+    ),
+    "gamma": (
+        "gamma at half its final value",
+        lambda row, last: over_keys(row, "gamma") >= over_keys(last, "gamma") / 2 > 0,
+    ),
+    "quadrature": (
+        "quadrature error within twice its final value",
+        lambda row, last: over_keys(row, "quadrature_error") <= 2 * over_keys(last, "quadrature_error"),
+    ),
+    "bound": ("total bound below naive on every key", _non_vacuous),
+    "closed_form": ("closed form (full) explains 0.9 of the logits", _at_least("r2_full", 0.9)),
+}
+
+
+def milestones(rows: Sequence[Row]) -> dict[str, int | None]:
+    """For each milestone the first saved step from which on it holds to the end, or None."""
+    found: dict[str, int | None] = {}
+    for name, (_, holds) in MILESTONES.items():
+        step = None
+        for row in reversed(rows):
+            if not holds(row, rows[-1]):
+                break
+            step = row["step"]
+        found[name] = step
+    return found

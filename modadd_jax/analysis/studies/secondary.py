@@ -253,7 +253,7 @@ def term_shares(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     with k = k' and a minus sign are the intended ones: they depend on e alone.
 
     Args:
-      logits: [p (d), p (y), p (e)] of closed_form.aligned.
+      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
     Returns:
       intended [(p+1)/2] by k, and the others [(p+1)/2 (a+b), (p+1)/2 (c)]; in all they sum to 1,
       or to 0 where there is no variance.

@@ -4,27 +4,38 @@ A rule of n nodes approaches the integral as n grows: with independent random no
 spaced ones like n^-2. A learned rule is set beside four others made from itself, which say what its nodes
 are worth: its weights at random nodes, its nodes with the weights their gaps ask for, its nodes moved to
 where the weights ask for them, and as many even nodes.
-All functions are pure and for one rule; nodes of weight 0 count for nothing.
+Up to `power_law` all functions are pure and for one rule; nodes of weight 0 count for nothing.
 Letters in shapes: m nodes, n of them with a weight, F room for key frequencies, D draws.
 Source: docs/theory.md sections 2.5, 3.2 and 4.7.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax import circuit as circuits
 from modadd_jax import constructed
 from modadd_jax.analysis import phases, quadrature
 from modadd_jax.analysis.bounds import moments
-from modadd_jax.analysis.bounds.supremum import sweep
+from modadd_jax.analysis.bounds.supremum import supremum
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
+from modadd_jax.analysis.population import seed_statistics
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
 from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.analysis.reading import plain
 from modadd_jax.circuit import Circuit
+from modadd_jax.config import Config, ModelConfig
 
-NODES = ("random", "random_gaps", "even")  # ways to make a rule, see `constructed_rule`
+NODES = {  # ways to make a rule, see `constructed_rule`, in words
+    "random": "random nodes, equal weights",
+    "random_gaps": "random nodes, weights by gaps",
+    "even": "even nodes",
+}
+EXAMPLES = 4  # rules drawn as rectangles
 
 
 class RuleNumbers(NamedTuple):
@@ -63,9 +74,9 @@ class Rectangles(NamedTuple):
 def rule_error(phi: jax.Array, omega: jax.Array) -> jax.Array:
     """Largest error of the rule with psi = 2 phi, (): attained, and within 2 % of the supremum.
 
-    Of `sweep`, O(n log n): at n = 4096 a grid would cost a thousand times as much.
+    Of `supremum`, O(n log n): at n = 4096 a grid would cost a thousand times as much.
     """
-    return sweep(phi, 2 * phi, omega).lower
+    return supremum(phi, 2 * phi, omega).attained.value
 
 
 def constructed_rule(key: jax.Array, n: int, nodes: str) -> tuple[jax.Array, jax.Array]:
@@ -128,7 +139,7 @@ def rule_numbers(key: jax.Array, rule: Rule, n_draws: int = 32) -> RuleNumbers:
     )
     random = jax.vmap(lambda key: moments.random_like(key, omega)[0])(jax.random.split(key, n_draws))
     nodes, weights = (jnp.stack(x) for x in zip(*own, strict=True))  # [4, m]
-    # All in one loop, so that the sweep is compiled once.
+    # All in one loop, so that the supremum is compiled once.
     nodes = jnp.concatenate([nodes, random])  # [4 + D, m]
     weights = jnp.concatenate([weights, jnp.broadcast_to(omega[None, :], random.shape)])
     errors = jax.lax.map(lambda x: rule_error(*x), (nodes, weights))
@@ -210,3 +221,112 @@ def power_law(n: Sequence[float], error: Sequence[float]) -> PowerLaw | None:
         r2=1 - float(rest @ rest) / total if total > 0 else 0.0,
         points=n.size,
     )
+
+
+class Example(NamedTuple):
+    """A rule drawn as rectangles."""
+
+    title: str
+    n: int  # nodes
+    error: float  # largest, relative to 2/3
+    rectangles: Rectangles
+
+
+class Trained(NamedTuple):
+    """One key frequency of one seed."""
+
+    record: dict[str, Any]  # for width.json
+    example: Example
+
+
+def constructed_rows(key: jax.Array, n: int, draws: int) -> list[dict[str, Any]]:
+    """Quantiles over draws of the error of every kind of rule of n nodes: rows of width.json."""
+    keys = jax.random.split(jax.random.fold_in(key, n), draws)
+    errors = seed_statistics.mapped(functools.partial(constructed_errors, n=n))(keys)  # [draws, kinds]
+    quantiles = np.quantile(np.asarray(errors), (0.1, 0.5, 0.9), axis=0).T.tolist()
+    return [
+        {"nodes": nodes, "n": n, "draws": draws, "median": middle, "p10": low, "p90": high}
+        for nodes, (low, middle, high) in zip(NODES, quantiles, strict=True)
+    ]
+
+
+@functools.cache
+def _reader(model: ModelConfig, max_keys: int | None):
+    """`key_rules` (`count_keys` for None) of (key, weights), both with a leading axis of seeds."""
+
+    def read(row):
+        key, params = row
+        folded = circuits.fold({name: x.astype(jnp.float64) for name, x in params.items()}, model)
+        return seed_statistics.count_keys(folded) if max_keys is None else key_rules(key, folded, max_keys)
+
+    return seed_statistics.mapped(read)
+
+
+def trained_rules(
+    key: jax.Array, params: Mapping[str, np.ndarray], seeds: Sequence[int], config: Config, **head: Any
+) -> list[Trained]:
+    """Every key frequency of every seed. Consumes `key`.
+
+    Args:
+      params: stacked, [S, ...] each.
+      seeds: [S] their numbers.
+      head: of every record: where the weights are from.
+    """
+    model = config.model
+    rows = (jax.random.split(key, len(seeds)), dict(params))
+    most = int(np.max(_reader(model, None)(rows)))
+    found = jax.tree.map(np.asarray, _reader(model, seed_statistics.padded_key_count(most, model.p))(rows))
+    result = []
+    for place, seed in enumerate(seeds):
+        for rank in np.flatnonzero(found.is_key[place]):
+            numbers, rule = jax.tree.map(lambda x, i=place, j=rank: x[i, j], (found.numbers, found.rule))
+            k = int(found.k[place, rank])
+            record = {"d_mlp": model.d_mlp, "p": model.p, "seed": int(seed), "k": k} | head
+            record |= plain(numbers)
+            title = f"{model.d_mlp} neurons, key $k={k}$"
+            result.append(Trained(record, Example(title, record["n"], record["error"], rectangles(rule))))
+    return result
+
+
+def fits(
+    constructed: Sequence[Mapping[str, Any]], trained: Sequence[Mapping[str, Any]]
+) -> dict[str, dict[str, Any] | None]:
+    """Power laws in n: of the medians of constructed rules, and of the trained key frequencies."""
+    laws = {}
+    for nodes in NODES:
+        own = [row for row in constructed if row["nodes"] == nodes]
+        laws[nodes] = power_law([row["n"] for row in own], [row["median"] for row in own])
+    clean = [row for row in trained if row["phase_circular_std"] <= CLEAN_PHASE_STD]
+    for name, rows in (("trained", trained), ("trained_clean", clean)):
+        for field in ("error", "random", "gap_weights", "centred", "lipschitz"):
+            label = name if field == "error" else f"{name}_{field}"
+            laws[label] = power_law([row["n"] for row in rows], [row[field] for row in rows])
+        # Not in n: how well another number predicts the error of the rule, key by key.
+        for field in ("random", "gap_weights", "lipschitz", "gap_std"):
+            known = [row for row in rows if row[field]]
+            against = power_law([row[field] for row in known], [row["error"] for row in known])
+            laws[f"{name}_against_{field}"] = against
+    return {name: None if law is None else law._asdict() for name, law in laws.items()}
+
+
+def examples(trained: Sequence[Trained], key: jax.Array) -> list[Example]:
+    """Rules to draw as rectangles, by n: the one of the median error of each width, or random ones.
+
+    Of models of one width, those at the least, the greatest and two n between.
+    """
+    widths = sorted({x.record["d_mlp"] for x in trained})
+    if len(widths) > 1:
+        own = [[x.example for x in trained if x.record["d_mlp"] == d_mlp] for d_mlp in widths]
+        chosen = [sorted(found, key=lambda x: x.error)[len(found) // 2] for found in own]
+    elif trained:
+        chosen = sorted((x.example for x in trained), key=lambda x: x.n)
+    else:
+        chosen = [_random_example(key, n) for n in (8, 32, 128, 512)]
+    places = np.unique(np.linspace(0, len(chosen) - 1, EXAMPLES).round().astype(int))
+    return [chosen[i] for i in places]
+
+
+def _random_example(key: jax.Array, n: int) -> Example:
+    phi, omega = constructed_rule(key, n, "random")
+    rule = Rule(phi, 2 * phi, omega, jnp.ones(()))
+    return Example("random nodes", n, float(rule_error(phi, omega)), rectangles(rule))

@@ -1,0 +1,86 @@
+"""What becomes of a seed where the arithmetic differs in the last bit.
+
+    python -m benchmarks.reproducibility --workdir runs/eight     # 8 mainline seeds, CPU: half an hour
+
+Trains the same seeds in processes of their own: on one device of the CPU and on two, with one core and with
+all. Prints one JSON object: for each of the arithmetics, how many seeds have the same weights bit for bit as
+under the first, how many the same key frequencies, and how many the same verdict. Workdirs that are there
+are gone on with.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from experiments import cli
+from modadd_jax.analysis.population.summaries import summarize_seeds
+from modadd_jax.storage.workdir import Workdir
+from modadd_jax.training import step as train
+
+# Device count, cores, and further settings of XLA's CPU compiler, which order sums otherwise.
+ARITHMETICS = {
+    "1 device, 1 core": (1, 1, ""),
+    "1 device, all cores": (1, None, ""),
+    "2 devices": (2, None, ""),
+    "1 device, 128-bit vectors": (1, None, "--xla_cpu_prefer_vector_width=128"),
+}
+
+_WORKDIR = flags.DEFINE_string("workdir", "runs/reproducibility", "Where to train, a folder for each.")
+
+
+def train_with(arithmetic: str, arguments: list[str]) -> None:
+    """Trains in a process of its own. Raises ValueError where it fails."""
+    devices, num_cores, xla_flags = ARITHMETICS[arithmetic]
+    env = os.environ | {"XLA_FLAGS": xla_flags, "JAX_PLATFORMS": "cpu"}
+    cores = sorted(os.sched_getaffinity(0))
+    command = [sys.executable, "-m", "experiments.train", f"--host_devices={devices}", *arguments]
+    done = subprocess.run(
+        command,
+        env=env,
+        check=False,
+        stdout=sys.stderr,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores[:num_cores]),
+    )
+    if done.returncode:
+        raise ValueError(f"{arithmetic}: training failed with exit status {done.returncode}")
+
+
+def seeds_of(path: Path) -> list[dict]:
+    """The seeds of a run at its last step, as summary.json has them."""
+    workdir = Workdir.open(path)
+    step, state = workdir.restore(train.state_like(workdir.config))
+    return summarize_seeds(workdir.config, state, step)["seeds"]
+
+
+def main() -> None:
+    config, root = cli.config_from_flags(), Path(_WORKDIR.value)
+    if all(flags.FLAGS[name].value is None for name in ("num_seeds", "seeds")):
+        config = config.replace(num_seeds=8)
+    for place, name in enumerate(ARITHMETICS):
+        train_with(name, [*cli.flags_of(config), f"--workdir={root / str(place)}"])
+    with jax.enable_x64(True):
+        found = [seeds_of(root / str(place)) for place in range(len(ARITHMETICS))]
+    report = {}
+    for name, rows in zip(ARITHMETICS, found, strict=True):
+        pairs = list(zip(found[0], rows, strict=True))
+        keys = [[sorted(f["k"] for f in row.get("frequencies", [])) for row in pair] for pair in pairs]
+        report[name] = {
+            "seeds": len(rows),
+            "same_weights": sum(a.get("params_sha256") == b.get("params_sha256") for a, b in pairs),
+            "same_keys": sum(a == b for a, b in keys),
+            "same_verdict": sum(a["verdict"] == b["verdict"] for a, b in pairs),
+            "clean": sum(row["verdict"] == "clean" for row in rows),
+        }
+    print(json.dumps(report, indent=2))
+
+
+cli.define_config_flags()
+flags.adopt_module_key_flags(cli)  # so that --help lists them
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,123 @@
+"""The paper's claims over many seeds: what share satisfies each, its table of bounds, and distributions.
+
+    python -m experiments.paper --workdir runs/paper --out results/paper
+    python -m experiments.paper --workdir runs/paper --out results/paper --noprove
+
+Reads every seed of a run of constant attention, as experiments.summarize does (about a second each on two
+cores), certifies it and fits clock and pizza to its logits (two to four seconds more; --noprove leaves
+both out). Started again with the same weights, it goes on where it was. Writes summary.json (a row for each
+seed, floats to six digits), claims.json, claims.md and figures/ into --out.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from experiments import cli, loading, summarize
+from modadd_jax import circuit, float64
+from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.population import claims
+from modadd_jax.analysis.studies import regression
+from modadd_jax.config import Config
+from modadd_jax.figures import paper as figures
+from modadd_jax.figures.style import save
+from modadd_jax.report.paper import claims_text
+from modadd_jax.storage.records import write_record
+from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.training import step as train
+
+DIGITS = 6  # significant ones of the floats of summary.json, which is then below 1 MB for 152 seeds
+SAVE_EVERY = 60  # seconds between writes of what was proven so far
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
+    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_bool("prove", True, "Certify every seed, and fit clock and pizza to its logits.")
+    flags.DEFINE_integer("seed", None, "Whose table of bounds is shown; default the first that was read.")
+
+
+def rounded(x: Any) -> Any:
+    """JSON values with floats of DIGITS significant digits."""
+    if isinstance(x, dict):
+        return {name: rounded(value) for name, value in x.items()}
+    if isinstance(x, list | tuple):
+        return [rounded(value) for value in x]
+    return float(f"{x:.{DIGITS}g}") if isinstance(x, float) else x
+
+
+def deep_numbers(params: dict[str, np.ndarray], config: Config, row: dict[str, Any]) -> dict[str, Any]:
+    """What a row of summary.json lacks: `certificate` and `regression`."""
+    proof = strategies.certify(params, config)
+    exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
+    keys = [f["k"] for f in row["frequencies"]]
+    delta = [f["delta"] for f in row["frequencies"]] if config.model.separate_vocab else None
+    fitted = regression.study_circuit(circuit.fold(exact, config.model), keys, delta)
+    return {
+        "certificate": {
+            "real": proof["real"]["proven_accuracy"],
+            "float32": proof["float32"]["proven_accuracy"],
+            "operations_share": proof["operations_share"],
+            "smallest_proven_margin": proof["float32"]["smallest_proven_margin"],
+        },
+        "regression": regression.summarize(fitted),
+    }
+
+
+def prove_all(rows: list[dict[str, Any]], state: train.TrainState, config: Config, write: Callable) -> None:
+    """Adds `deep_numbers` to every row that was read and lacks them; calls `write` now and then."""
+    params = {name: np.asarray(x) for name, x in state.params.items()}
+    last = time.monotonic()
+    for index, row in enumerate(tqdm(rows, unit="seed", disable=None)):
+        if "accuracy" in row and not row.get("certificate"):
+            row |= rounded(deep_numbers({name: x[index] for name, x in params.items()}, config, row))
+        if time.monotonic() - last > SAVE_EVERY:
+            write()
+            last = time.monotonic()
+
+
+@float64.enabled()
+def main() -> None:
+    given = flags.FLAGS
+    if not given.workdir:
+        raise ValueError("--workdir is needed: the directory that experiments.train wrote")
+    workdir = Workdir.open(given.workdir)
+    config = workdir.config
+    circuit.check_separable(config.model)
+    out = loading.ensure_directory(Path(given.out).absolute() if given.out else workdir.path)
+    with tqdm(total=config.train.num_seeds, unit="seed", disable=None) as bar:
+        summary = rounded(summarize.summary_of(workdir, given.step, out, bar, keep=True))
+    rows = summary["seeds"]
+
+    def write() -> None:
+        text = json.dumps(summary, separators=(",", ":")) + "\n"
+        write_atomically(out / summarize.SUMMARY_FILE, text)
+
+    if given.prove:
+        _, state = workdir.restore(train.state_like(config), summary["checkpoint"]["step"])
+        prove_all(rows, state, config, write)
+    write()
+    read = claims.analysed(rows)
+    if not read:
+        raise ValueError(f"no seed of {workdir.path} could be read: all stopped before the step")
+    seed = read[0]["seed"] if given.seed is None else given.seed
+    record = {"config": summary["config"]} | rounded(claims.report(rows, seed))
+    about = {name: summary[name] for name in ("run", "checkpoint")}
+    text = claims_text(write_record(out / "claims.json", "claims", record, about))
+    write_atomically(out / "claims.md", text + "\n")
+    print(text)
+    for name, figure in figures.of_rows(rows, record).items():
+        save(figure, out / "figures", name)
+    print(f"\nwrote summary.json, summary.md, claims.json, claims.md and figures/ into {out}")
+
+
+if __name__ == "__main__":
+    cli.run(main, define_flags)

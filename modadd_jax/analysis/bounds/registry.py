@@ -1,0 +1,192 @@
+"""The bounds of one key frequency: one entry for each, from which record, tables and figures are made.
+
+To add a bound, write its function and its entry in `BOUNDS` (docs/extending.md). Everything is relative to
+2/3, the size of the integral; logits of one frequency are then in units of (4/3) Z_k, the largest value of
+its closed form. Functions here are pure, for one frequency, vmappable.
+
+**Totals.** With both residuals, replacing the neurons by waves leaves the rule, so
+
+    total           = sweep_psi + pre_residual + w_residual,
+    total_lipschitz = angle + lipschitz_relu + pre_residual + w_residual     (the paper's chain)
+
+bound the frequency's logits against (4/3) Z_k |cos(w(a-b)/2 + delta)| cos(w(a+b-c)), over (4/3) Z_k; the
+factor |cos| <= 1 of the quadrature's error is dropped.
+Source: docs/theory.md sections 2.7, 3.2 and 3.3; paper, section 5.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from modadd_jax.analysis import quadrature
+from modadd_jax.analysis.bounds import classical, moments, network
+from modadd_jax.analysis.bounds.enclosure import Enclosure, sum_of
+from modadd_jax.analysis.bounds.supremum import Supremum, supremum
+from modadd_jax.analysis.neurons import Neurons
+from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.analysis.reading import QuadratureError
+from modadd_jax.circuit import Circuit
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One key frequency of one circuit. What several entries need is a property, computed once.
+
+    Made inside the traced function that asks for bounds. Rule and circuit must be finite and belong
+    together, the weights at least 0 with sum 2 pi, as `quadrature.rule_of` makes them.
+    """
+
+    circuit: Circuit
+    neurons: Neurons
+    rule: Rule
+    k: jax.Array  # () int
+    error: QuadratureError | None = None  # true values by brute force; bounds do not need them
+
+    @cached_property
+    def nodes(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(phi, 2 phi, omega), [m] each: the rule with the ideal's output phases."""
+        return self.rule.phi, 2 * self.rule.phi, self.rule.omega
+
+    @cached_property
+    def trivial_rule(self) -> Enclosure:
+        """The most that the rule can put out, whatever it computes."""
+        return classical.trivial_bound(self.rule.omega)
+
+    @cached_property
+    def trivial_part(self) -> Enclosure:
+        """The same for one of the parts x/2 and |x|/2 of the ReLU."""
+        return self.trivial_rule._replace(value=self.trivial_rule.value / 2)
+
+    @cached_property
+    def ideal(self) -> Supremum:
+        return supremum(*self.nodes)
+
+    @cached_property
+    def own(self) -> Supremum:
+        """With the output phases of the rule."""
+        return supremum(*self.rule[:3])
+
+    @cached_property
+    def angle(self) -> Enclosure:
+        return classical.angle_bound(*self.rule[:3])
+
+    @cached_property
+    def lipschitz(self) -> Enclosure:
+        return classical.lipschitz_bound(self.rule)
+
+    @cached_property
+    def residuals(self) -> network.Residuals:
+        return network.residual_bounds(self.circuit, self.neurons, self.rule, self.k)
+
+    @cached_property
+    def truth(self) -> network.Truth:
+        return network.residual_truth(self.circuit, self.neurons, self.rule, self.k)
+
+
+class BoundSpec(NamedTuple):
+    """One bound: how it is computed, judged and shown."""
+
+    name: str  # in JSON
+    compute: Callable[[Subject], Enclosure]  # its `upper` is the bound
+    label: str  # in tables
+    symbol: str  # in figures, short; TeX between dollars
+    true_value: Callable[[Subject], jax.Array]  # () attained, by brute force: at most what is bounded
+    trivial: Callable[[Subject], Enclosure]  # of the same, no structure used; a bound not below it is vacuous
+    is_of_rule: bool = False  # whether it bounds the error of the rule with psi = 2 phi, for any ReLU rule
+    attained: Callable[[Subject], Enclosure] | None = None  # its `lower` is a value proven to be attained
+
+    @property
+    def record_name(self) -> str:
+        """Of the number itself in JSON: `name`, or with "_upper" where there is a "_lower" too."""
+        return self.name if self.attained is None else f"{self.name}_upper"
+
+
+class Bounded(NamedTuple):
+    """One bound of one frequency. () each."""
+
+    bound: Enclosure
+    trivial: Enclosure
+    attained: Enclosure | None
+
+
+def _true_angle(s: Subject) -> jax.Array:
+    theta = 2 * jnp.pi * jnp.arange(4096) / 4096
+    off = quadrature.error_at(s.rule, theta, use_psi=True) - quadrature.error_at(s.rule, theta)
+    return jnp.abs(off).max()
+
+
+def _of_network(true_value: Callable[[Subject], jax.Array]) -> Callable[..., BoundSpec]:
+    return partial(BoundSpec, true_value=true_value, trivial=lambda s: s.residuals.trivial)
+
+
+# What is bounded, with its true value and its trivial bound.
+_rule = partial(
+    BoundSpec, true_value=lambda s: s.error.relu, trivial=lambda s: s.trivial_rule, is_of_rule=True
+)
+_abs = partial(BoundSpec, true_value=lambda s: s.error.abs, trivial=lambda s: s.trivial_part)
+_id = partial(BoundSpec, true_value=lambda s: s.error.id, trivial=lambda s: s.trivial_part)
+_own = partial(BoundSpec, true_value=lambda s: s.error.relu_with_psi, trivial=lambda s: s.trivial_rule)
+_angle = partial(BoundSpec, true_value=_true_angle, trivial=lambda s: s.trivial_rule)
+_pre = _of_network(lambda s: s.truth.pre)
+_readout = _of_network(lambda s: s.truth.readout)
+_total = _of_network(lambda s: s.truth.total)
+
+# In the order of the argument: quadrature, its parts, residuals, totals.
+BOUNDS: tuple[BoundSpec, ...] = (
+    _rule("sweep", lambda s: s.ideal.bound, "sweep", "sweep", attained=lambda s: s.ideal.attained),
+    _rule("lipschitz_relu", lambda s: s.lipschitz, "Lipschitz", "Lipschitz"),
+    _rule("koksma", lambda s: classical.koksma_bound(s.rule.phi, s.rule.omega), "Koksma", "Koksma"),
+    _rule("l2", lambda s: classical.l2_bound(s.rule.phi, s.rule.omega), "L2", "$L_2$"),
+    _rule("series", lambda s: moments.series_bound(*s.nodes).bound, "16 moments and tail", "16 moments"),
+    _abs("sweep_abs", lambda s: supremum(*(*s.nodes, "abs")).bound, "abs part: sweep", "sweep, abs"),
+    _abs(
+        "lipschitz_abs",
+        lambda s: classical.lipschitz_abs_bound(s.rule),
+        "abs part: Lipschitz, folded",
+        "Lipschitz, abs",
+    ),
+    _id("id_exact", lambda s: moments.id_error(*s.nodes), "id part: exact", "id, exact"),
+    _angle("angle", lambda s: s.angle, "angle, psi for 2 phi", "angle"),
+    _own("sweep_psi", lambda s: s.own.bound, "sweep with psi", r"sweep, $\psi_i$"),
+    _pre("pre_residual", lambda s: s.residuals.pre, "pre-activation residual", "pre-activation"),
+    _readout("w_residual", lambda s: s.residuals.readout, "W_L residual", "$W_L$"),
+    _total("total", lambda s: sum_of(s.own.bound, *s.residuals[:2]), "total (sweep)", "total"),
+    _total(
+        "total_lipschitz",
+        lambda s: sum_of(s.angle, s.lipschitz, *s.residuals[:2]),
+        "total (Lipschitz + angle)",
+        "total, paper",
+    ),
+)
+
+
+def frequency_bounds(subject: Subject) -> dict[str, Bounded]:
+    """Every bound of one frequency, by name."""
+    found = {}
+    for spec in BOUNDS:
+        attained = None if spec.attained is None else spec.attained(subject)
+        found[spec.name] = Bounded(spec.compute(subject), spec.trivial(subject), attained)
+    return found
+
+
+def frequency_truth(subject: Subject) -> dict[str, jax.Array]:
+    """What each bound bounds, by brute force: p^3 m; in the bounds' units. Needs the subject's `error`."""
+    return {spec.name: spec.true_value(subject) for spec in BOUNDS}
+
+
+def bound_numbers(found: dict[str, Bounded]) -> dict[str, jax.Array]:
+    """The numbers of `frequency_bounds` under their names in analysis.json and bounds.json.
+
+    "naive" is the trivial bound of the rule.
+    """
+    numbers = {}
+    for spec in BOUNDS:
+        bound, _, attained = found[spec.name]
+        numbers[spec.record_name] = bound.upper
+        if attained is not None:
+            numbers[f"{spec.name}_lower"] = attained.lower
+    return numbers | {"naive": found["sweep"].trivial.upper}

@@ -1,0 +1,37 @@
+"""Double precision, switched on for a piece of work; the only module that knows JAX's switch for it.
+
+The switch belongs to the thread: the work inside computes in float64, the process is left as it was.
+What was computed stays float64, but JAX rounds it to float32 where it is used outside again: so what goes
+to a user is handed out as NumPy (`numpy_tree`).
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+
+@contextlib.contextmanager
+def enabled(on: bool = True) -> Iterator[None]:
+    """float64 for the work inside (float32 where `on` is False); a decorator too.
+
+    >>> import jax.numpy as jnp
+    >>> with enabled():
+    ...     jnp.zeros(2).dtype
+    dtype('float64')
+    """
+    with jax.enable_x64(on):
+        yield
+
+
+def require() -> None:
+    """Raises ValueError where JAX computes in float32."""
+    if not jax.config.jax_enable_x64:
+        raise ValueError("float64 is switched off: compute inside `with modadd_jax.float64.enabled():`")
+
+
+def numpy_tree(tree: Any) -> Any:
+    """The same tree with NumPy arrays, of the same dtypes, instead of JAX's."""
+    return jax.tree.map(np.asarray, tree)

@@ -1,0 +1,33 @@
+"""Every study of one model: what experiments.reproduce does, in this order, and what the report says."""
+
+from modadd_jax.report import (
+    algorithm,
+    analysis,
+    anomaly,
+    bounds,
+    certificate,
+    dynamics,
+    population,
+    secondary,
+)
+from modadd_jax.report.study import Study
+
+STUDIES: tuple[Study, ...] = (
+    analysis.STUDY,
+    bounds.STUDY,
+    secondary.STUDY,
+    algorithm.STUDY,
+    certificate.STUDY,
+    certificate.CHECK,
+    dynamics.STUDY,
+    population.STUDY,
+    anomaly.STUDY,
+)
+
+
+def study(name: str) -> Study:
+    """The study of that name. Raises ValueError where there is none."""
+    for found in STUDIES:
+        if found.name == name:
+            return found
+    raise ValueError(f"no study {name!r}: there are {', '.join(found.name for found in STUDIES)}")

@@ -1,0 +1,148 @@
+"""From a run's directory to the weights of one seed.
+
+    open_run(path) -> Run -> Run.load(seed, step) -> Model
+
+Seeds are named by their values, everywhere.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modadd_jax.config import Config
+from modadd_jax.model import param_shapes
+from modadd_jax.storage.workdir import Workdir
+from modadd_jax.training import step as train
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """The weights of one trained (or imported, or hand-made) network.
+
+    Raises ValueError where the weights do not fit the config.
+
+    >>> import numpy as np, modadd_jax as ma
+    >>> config = ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6)
+    >>> from modadd_jax.model import param_shapes
+    >>> zeros = {name: np.zeros(x.shape, "f4") for name, x in param_shapes(config.model).items()}
+    >>> ma.Model(zeros, config).params["W_in"].shape
+    (8, 6)
+    """
+
+    params: dict[str, np.ndarray]  # names and shapes of model.param_shapes; float32, or float64
+    config: Config
+    seed: int = 0
+    step: int = 0  # updates done
+    run: Path | None = None  # the directory it was read from
+
+    def __post_init__(self):
+        if not isinstance(self.config, Config):
+            raise ValueError(f"config must be a Config, got {self.config!r}")
+        if not isinstance(self.params, Mapping):
+            raise ValueError(f"params must be arrays by name, got {type(self.params).__name__}")
+        params = {name: np.asarray(array) for name, array in self.params.items()}
+        wanted = {name: x.shape for name, x in param_shapes(self.config.model).items()}
+        odd = sorted(set(params) ^ set(wanted))
+        if odd:
+            raise ValueError(
+                f"params must be {', '.join(sorted(wanted))}; missing or unknown: {', '.join(odd)}"
+            )
+        for name, array in params.items():
+            if array.shape != wanted[name] or array.dtype.kind != "f":
+                raise ValueError(
+                    f"{name} must be floating-point numbers of shape {wanted[name]}, as its config says, "
+                    f"got {array.dtype} {array.shape}"
+                )
+        object.__setattr__(self, "params", params)
+
+
+def seeds_alive_at(config: Config, state: train.TrainState, step: int) -> np.ndarray:
+    """Which seeds of a state saved as `step` came so far: bool [S]; the others kept an earlier one."""
+    return config.imported | (np.asarray(state.step) == step)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run's directory, open for reading. Make one with `open_run`."""
+
+    workdir: Workdir
+
+    @property
+    def path(self) -> Path:
+        """Its directory, absolute."""
+        return self.workdir.path
+
+    @property
+    def config(self) -> Config:
+        """What was trained, and how."""
+        return self.workdir.config
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seeds of the run, in the order of its arrays."""
+        return self.config.train.seeds
+
+    def steps(self) -> list[int]:
+        """The steps saved, ascending."""
+        return self.workdir.steps()
+
+    def row_of(self, seed: int | None) -> int:
+        """Where a seed (None: the first) is in the run's arrays. Raises ValueError where it is not there."""
+        if seed is None:
+            return 0
+        if isinstance(seed, bool) or seed not in self.seeds:
+            raise ValueError(f"seed must be one of the run's ({_listed(self.seeds)}), got {seed!r}")
+        return self.seeds.index(seed)
+
+    def load(self, seed: int | None = None, step: int | None = None) -> Model:
+        """The weights of one seed at a saved step.
+
+        Args:
+          seed: its value; None for the first of the run.
+          step: None for the last that is whole.
+        Raises:
+          ValueError: where the seed or the step is not there, is damaged, or the seed stopped before it.
+        """
+        row = self.row_of(seed)
+        step, state = self.workdir.restore(train.state_like(self.config), step)
+        seed = self.seeds[row]
+        if not seeds_alive_at(self.config, state, step)[row]:
+            raise ValueError(
+                f"seed {seed} stopped at step {int(state.step[row])}, before {step} (not finite after it): "
+                f"choose another, or a saved step up to {int(state.step[row])}"
+            )
+        params = {name: np.asarray(x[row]) for name, x in state.params.items()}
+        return Model(params, self.config, seed, step, self.path)
+
+    def metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
+        """Loss (nats), accuracy and smallest margin (logits) at every evaluation: one row a step and seed.
+
+        Args:
+          seed: its value; None for the rows of all seeds.
+        Raises: ValueError for an unknown seed or a damaged file.
+        """
+        rows = self.workdir.read_metrics()
+        if seed is None:
+            return rows
+        wanted = self.seeds[self.row_of(seed)]
+        return [row for row in rows if row["seed"] == wanted]
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    seeds = list(seeds)
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}..{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def open_run(path: str | Path) -> Run:
+    """A run that was trained or imported into the directory `path`.
+
+    Raises ValueError where there is none, or its config is broken.
+    """
+    if not isinstance(path, (str, Path)):
+        raise ValueError(f"path must be the name of a run's directory, got {path!r}")
+    return Run(Workdir.open(path))
