@@ -30,13 +30,14 @@ CLEAN_FILE = "clean.json"
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The sweep, or the run.")
     flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_bool("all_steps", False, "Every saved step of every seed instead of the last; not proven.")
     flags.DEFINE_bool("proven", True, "Whether to prove the answers, too.")
 
 
-def cell_record(workdir: Workdir, proven: bool) -> dict[str, Any]:
-    """Every seed of a run's last step; those not finite have no numbers but their step."""
+def seed_rows(workdir: Workdir, step: int | None, proven: bool) -> list[dict[str, Any]]:
+    """Every seed of a saved step (None: the last); those not finite have no numbers but their step."""
     config = workdir.config
-    step, state = workdir.restore(train.state_like(config))
+    step, state = workdir.restore(train.state_like(config), step)
     alive = np.flatnonzero(seeds_alive_at(config, state, step))
     params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
     rows = [{"seed": seed, "step": int(n)} for seed, n in zip(config.train.seeds, state.step, strict=True)]
@@ -46,16 +47,23 @@ def cell_record(workdir: Workdir, proven: bool) -> dict[str, Any]:
         if proven:
             for index, share in zip(alive, cuts.proven_all(params, config.model), strict=True):
                 rows[index]["proven"] = share
+    return rows
+
+
+def cell_record(workdir: Workdir, proven: bool, all_steps: bool) -> dict[str, Any]:
+    """The rows of a run, the keys that were cut, and how many seeds are clean and right at the end."""
+    config, saved = workdir.config, workdir.steps()
+    rows = seed_rows(workdir, None, proven and not all_steps)
     right = sum(row.get("accuracy") == 1 for row in rows)
     clean = wilson(sum(row.get("clean", False) for row in rows), len(rows))._asdict()
     cut = [{name: row[name] for name in ("step", "seed", "cut", "keys")} for row in workdir.read_cuts()]
     return {
         "config": config.to_dict(),
-        "step": step,
+        "step": saved[-1],
         "clean": clean,
         "all_right": right,
         "cuts": cut,
-        "seeds": rows,
+        "seeds": rows if not all_steps else [r for step in saved for r in seed_rows(workdir, step, False)],
     }
 
 
@@ -72,7 +80,7 @@ def main() -> None:
     out = loading.ensure_directory(Path(flags.FLAGS.out or path))
     record, start = {}, time.perf_counter()
     for name, workdir in workdirs.items():
-        record[name] = cell_record(workdir, flags.FLAGS.proven)
+        record[name] = cell_record(workdir, flags.FLAGS.proven, flags.FLAGS.all_steps)
         write_atomically(out / CLEAN_FILE, json.dumps(record) + "\n")
         share = record[name]["clean"]
         print(

@@ -10,7 +10,7 @@ from modadd_jax.analysis import reading
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.studies import cut
 from modadd_jax.circuit import all_logits, fold
-from modadd_jax.config import Config, ModelConfig
+from modadd_jax.config import CUT_RULES, Config, ModelConfig
 from modadd_jax.constructed import Group, circuit_of, params_of, uniform_nodes
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import loop as training
@@ -68,16 +68,16 @@ def test_the_helper_is_worth_the_gamma_that_was_put_in():
 
 
 def test_every_rule_names_the_key_that_was_built_for_it():
-    keys = jax.tree.map(np.asarray, jax.jit(cut.read_keys)(helped()))
-    named = {rule: cut.choose(keys, rule, P, seed=1) for rule in cut.RULES}
+    found = cut.plain(jax.tree.map(np.asarray, jax.jit(cut.read_keys)(helped())))
+    named = {rule: cut.choose(found, rule, P, seed=1) for rule in CUT_RULES}
     assert (named["lightest"], named["double"], named["paths"]) == (7, 6, 6)
     assert named["random"] in WEIGHTS
-    nobody = keys._replace(paths=np.zeros_like(keys.paths))
+    nobody = found | {"paths": [[0.0] * 3] * 3}
     assert cut.choose(nobody, "paths", P) == 0
-    without = keys._replace(k=np.where(keys.k == 6, 8, keys.k))
+    without = found | {"k": [3, 8, 7]}
     assert cut.choose(without, "double", P) == 0
     with pytest.raises(ValueError, match=r"rule must be one of .* got 'heaviest'"):
-        cut.choose(keys, "heaviest", P)
+        cut.choose(found, "heaviest", P)
 
 
 @pytest.mark.parametrize("eq_token", [True, False])
@@ -180,3 +180,39 @@ def test_a_config_that_cuts_needs_somebody_who_does(tmp_path):
 def test_configs_that_are_refused(change, words):
     with pytest.raises(ValueError, match=words):
         CONFIG.replace(**change)
+
+
+def constructed(without=0):
+    """Key 3 helped by 6 = 2 * 3, next to 4 and 9, as a transformer; `without`: the key that is cut."""
+    p, n, amplitude, help_gamma = 23, 24, 2.0, 0.09
+    nodes, c = uniform_nodes(n), np.arange(23)
+    made = [
+        Group(k, nodes, np.full(n, amplitude), np.full(n, amplitude), (0.08, 1.0, -gamma))
+        for k, gamma in ((3, 0.02), (6, 0.12), (4, 0.12), (9, 0.12))
+    ]
+    circuit = circuit_of(tuple(made), p)
+    beta = help_gamma * amplitude  # so that sum alpha beta = 2 pi Z_3 gamma: docs/theory.md section 3.4
+    waves = beta * np.cos(2 * np.pi * 3 * c[None, :] / p + np.asarray(nodes)[:, None] + np.pi)
+    circuit = circuit._replace(w_logit=circuit.w_logit.at[n : 2 * n].add(waves))
+    config = Config().replace(p=p, d_model=48, n_heads=4, d_mlp=4 * n, train_fraction=1.0)
+    params = {name: np.asarray(x, np.float32)[None] for name, x in params_of(circuit, config.model).items()}
+    return config, cut.cut_all(params, config.model, [without], [True])
+
+
+def gamma_of_3(config, params):
+    found = cut.plain(cut.read_all(params, config.model)[0])
+    return found["gamma"][found["k"].index(3)]
+
+
+def test_a_helped_key_stays_and_grows_its_own_gamma_once_the_helper_is_cut():
+    """Training decides between a key's own gamma and its helper's: docs/theory.md section 3.7."""
+    ends = {}
+    for without in (0, 6):
+        config, params = constructed(without)
+        assert abs(gamma_of_3(config, params)) < 0.03
+        start = {name: jnp.asarray(x[0]) for name, x in params.items()}
+        state = train.TrainState(start, train.make_optimizer(config).init(start), jnp.int32(0))
+        steps = jax.jit(train.run_steps, static_argnums=(2, 3))
+        state = steps(state, jnp.ones((23, 23), bool), config, 500)
+        ends[without] = gamma_of_3(config, jax.tree.map(lambda x: np.asarray(x)[None], state.params))
+    assert ends[0] < 0.04 < 0.09 < ends[6]

@@ -1,7 +1,7 @@
 """Cut a key frequency out of a network and train on: from muddy circuits to clean ones.
 
 A key is **starved** where its own gamma stays near 0, and **helped** where another key's neurons carry to it
-what a gamma would. Neither state leaves itself (docs/theory.md section 3.6). `cut` takes one key away,
+what a gamma would. Neither state leaves itself (docs/theory.md section 3.7). `cut` takes one key away,
 `choose` says which one by a rule, `cut_muddy` does both for the seeds that are not clean: it is what the
 training loop calls at `cut_steps`.
 `read_keys` and `cut` are pure, of one seed and vmappable; `read_all` and `cut_all` are over seeds.
@@ -9,7 +9,7 @@ Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,17 +21,15 @@ from modadd_jax import float64
 from modadd_jax.analysis import closed_form, fourier, phases, quadrature
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
+from modadd_jax.analysis.population.cuts import double_of, helper_of
 from modadd_jax.analysis.population.seed_statistics import proven_share
-from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, MULTIPLES
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2
 from modadd_jax.analysis.studies.secondary import linear_paths
 from modadd_jax.circuit import Circuit
-from modadd_jax.config import Config, ModelConfig
+from modadd_jax.config import CUT_RULES, Config, ModelConfig
 from modadd_jax.losses import margin
 from modadd_jax.model import Params
 
-RULES = ("lightest", "double", "paths", "random")
-# The least gamma that counts as help by the rule "paths": a sixth of that of a key of a clean circuit.
-HELP = 0.02
 # Most keys that a reading has room for: trained circuits have 2 to 6, some more while they train.
 MAX_KEYS = 12
 # Seeds read at once on an accelerator: one at p = 113 needs about 60 MB.
@@ -194,33 +192,25 @@ def is_clean(keys: Keys) -> bool:
     return bool(tidy and keys.accuracy == 1)
 
 
-def choose(keys: Keys, rule: str, p: int, seed: int = 0) -> int:
+def choose(reading: Mapping[str, Any], rule: str, p: int, seed: int = 0) -> int:
     """The key that a rule cuts, 0 where it names none.
 
     Args:
-      keys: of one seed, NumPy.
+      reading: of one seed, as `plain` gives it.
       rule: lightest: of least weight; double: the key at 2k, k the key of smallest gamma; paths: the key
-        whose neurons carry most to that k by their linear paths, at least `HELP`; random: any, by `seed`.
+        whose neurons carry most to that k by their linear paths; random: any, by `seed`.
       p: modulus.
     Raises:
       ValueError: for an unknown rule.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
-    n = keys.n_keys
-    if n == 0:
+    if rule not in CUT_RULES:
+        raise ValueError(f"rule must be one of {', '.join(CUT_RULES)}, got {rule!r}")
+    keys = reading["k"]
+    if not keys:
         return 0
-    if rule == "lightest":
-        return int(keys.k[n - 1])
     if rule == "random":
-        return int(keys.k[np.random.default_rng(seed).integers(n)])
-    weakest = int(np.argmin(keys.gamma[:n]))
-    if rule == "paths":
-        helper = int(np.argmax(keys.paths[weakest, :n]))
-        return int(keys.k[helper]) if keys.paths[weakest, helper] > HELP else 0
-    twice = MULTIPLES[0] * int(keys.k[weakest]) % p
-    twice = min(twice, p - twice)
-    return twice if twice in keys.k[:n] else 0
+        return keys[np.random.default_rng(seed).integers(len(keys))]
+    return {"lightest": keys[-1], "double": double_of(reading, p), "paths": helper_of(reading)}[rule]
 
 
 class Cut(NamedTuple):
@@ -240,12 +230,12 @@ def cut_muddy(params: Params, config: Config) -> tuple[Params, list[Cut]]:
     Returns:
       the parameters, bit for bit the same where nothing is cut, and what was done to each seed.
     """
-    t, cuts = config.train, []
-    for seed, keys in zip(t.seeds, read_all(params, config.model), strict=True):
+    t, p, cuts = config.train, config.model.p, []
+    for seed, found in zip(t.seeds, map(plain, read_all(params, config.model)), strict=True):
         k = 0
-        if keys.n_keys > t.cut_keep and not is_clean(keys):
-            k = choose(keys, t.cut_rule, config.model.p, seed) or choose(keys, "lightest", config.model.p)
-        cuts.append(Cut(k, tuple(int(x) for x in keys.k[: keys.n_keys])))
+        if len(found["k"]) > t.cut_keep and not found["clean"]:
+            k = choose(found, t.cut_rule, p, seed) or choose(found, "lightest", p)
+        cuts.append(Cut(k, tuple(found["k"])))
     k = [done.k for done in cuts]
     if not any(k):
         return params, cuts
