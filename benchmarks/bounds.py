@@ -27,7 +27,7 @@ from experiments import cli
 from modadd_jax import float64
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.bounds.logits import logit_bound, logit_sums
-from modadd_jax.analysis.bounds.registry import Subject, frequency_bounds
+from modadd_jax.analysis.bounds.registry import RuleInCircuit, frequency_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
@@ -74,7 +74,11 @@ def _contributions(circuit: Circuit, k: jax.Array) -> jax.Array:
 def all_bounds(circuit, k):
     neurons = read_neurons(circuit)
     rules = jax.vmap(rule_of, (None, 0))(neurons, k)
-    frequencies = jax.vmap(lambda rule, k: frequency_bounds(Subject(circuit, neurons, rule, k)))(rules, k)
+
+    def of_one(rule, k):
+        return frequency_bounds(RuleInCircuit(circuit, neurons, rule, k))
+
+    frequencies = jax.vmap(of_one)(rules, k)
     sums = logit_sums(circuit, neurons, k)
     return frequencies, logit_bound(sums, k, _contributions(circuit, k))
 

@@ -14,10 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 from absl import flags
 
 from experiments import cli
+from modadd_jax import float64
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
@@ -30,7 +30,10 @@ ARITHMETICS = {
     "1 device, 128-bit vectors": (1, None, "--xla_cpu_prefer_vector_width=128"),
 }
 
-_WORKDIR = flags.DEFINE_string("workdir", "runs/reproducibility", "Where to train, a folder for each.")
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", "runs/reproducibility", "Where to train, a folder for each.")
+    cli.define_config_flags()
 
 
 def train_with(arithmetic: str, arguments: list[str]) -> None:
@@ -58,12 +61,12 @@ def seeds_of(path: Path) -> list[dict]:
 
 
 def main() -> None:
-    config, root = cli.config_from_flags(), Path(_WORKDIR.value)
+    config, root = cli.config_from_flags(), Path(flags.FLAGS.workdir)
     if all(flags.FLAGS[name].value is None for name in ("num_seeds", "seeds")):
         config = config.replace(num_seeds=8)
     for place, name in enumerate(ARITHMETICS):
         train_with(name, [*cli.flags_of(config), f"--workdir={root / str(place)}"])
-    with jax.enable_x64(True):
+    with float64.enabled():
         found = [seeds_of(root / str(place)) for place in range(len(ARITHMETICS))]
     report = {}
     for name, rows in zip(ARITHMETICS, found, strict=True):
@@ -79,8 +82,5 @@ def main() -> None:
     print(json.dumps(report, indent=2))
 
 
-cli.define_config_flags()
-flags.adopt_module_key_flags(cli)  # so that --help lists them
-
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -66,16 +66,16 @@ def check_same(report: dict, other: dict) -> None:
 @float64.enabled()
 def main() -> None:
     other = read_other(flags.FLAGS.same_as)
-    loaded = loading.load_circuit()
+    _, model = loading.load_model()
     report = {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "device": jax.devices()[0].device_kind,
-        "step": loaded.step,
-        "seed": loaded.seed,
-        "params_sha256": sha256_of_params(loaded.params),
+        "step": model.step,
+        "seed": model.seed,
+        "params_sha256": sha256_of_params(model.params),
         "strategies": {
-            name: numbers(strategies.certify(loaded.params, loaded.config, name))
+            name: numbers(strategies.certify(model.params, model.config, name))
             for name in strategies.STRATEGIES
         },
     }

@@ -1,7 +1,7 @@
 """Read a trained model: its neurons as waves, the quadrature, the closed form, the figures.
 
     python -m experiments.analyze --workdir runs/mainline
-    python -m experiments.analyze --workdir runs/eight --seed_index 3 --step 5000
+    python -m experiments.analyze --workdir runs/eight --seed 3 --step 5000
 
 Writes analysis.json, analysis.md and figures/ (PNG and SVG); prints the table. The last saved
 step of a run with one seed goes into the workdir itself, other seeds and steps into folders

@@ -32,15 +32,14 @@ from absl import flags
 
 from experiments import cli, loading
 from modadd_jax import float64
-from modadd_jax.analysis.studies import clock_or_pizza as algorithm
+from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
 from modadd_jax.report.algorithm import rates_document
 from modadd_jax.report.study import save_all, write_document
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
-from modadd_jax.training import loop as training
-from modadd_jax.training import parallel
-from modadd_jax.training import step as train
+from modadd_jax.training import loop, parallel
+from modadd_jax.training.step import compile_key, state_like
 
 QUICK = {
     "p": 59,
@@ -100,15 +99,15 @@ def check_places(root: Path, runs: dict[str, Config]) -> None:
 
 def train_all(root: Path, runs: dict[str, Config]) -> None:
     """Trains what is not complete, rates that share a program together. Raises ValueError or OSError."""
-    left: dict[Config, list[training.Run]] = {}
+    left: dict[Config, list[loop.Run]] = {}
     for name, config in runs.items():
-        if (root / name).exists() and training.is_complete(Workdir.open(root / name)):
+        if (root / name).exists() and loop.is_complete(Workdir.open(root / name)):
             print(f"{root / name} is complete")
         else:
             print(f"attention rate {config.model.attention_rate:g}")
-            left.setdefault(train.compile_key(config), []).append(training.Run(config, root / name))
+            left.setdefault(compile_key(config), []).append(loop.Run(config, root / name))
     for together in left.values():
-        failure = next((error for error in training.run_together(together) if error is not None), None)
+        failure = next((error for error in loop.run_together(together) if error is not None), None)
         if failure is not None:
             raise failure
 
@@ -116,12 +115,12 @@ def train_all(root: Path, runs: dict[str, Config]) -> None:
 def measure(workdir: Workdir) -> list[dict[str, Any]]:
     """The metrics of each seed at the last step, in float64."""
     config = workdir.config
-    _, state = workdir.restore(train.state_like(config))
+    _, state = workdir.restore(state_like(config))
     rows = []
     for index, seed in enumerate(config.train.seeds):
         params = {name: np.asarray(x[index]) for name, x in state.params.items()}
         head = {"attention_rate": config.model.attention_rate, "seed": seed, "step": int(state.step[index])}
-        rows.append(head | algorithm.metrics(params, config.model))
+        rows.append(head | clock_or_pizza.metrics(params, config.model))
     return rows
 
 
@@ -133,10 +132,10 @@ def read_population(path: str) -> dict[str, Any]:
             record = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"population {path} is no JSON: {error}") from error
-        if not isinstance(record, dict) or record.get("quantiles") != list(algorithm.QUANTILES):
-            raise ValueError(f"population {path} holds no quantiles {algorithm.QUANTILES}")
+        if not isinstance(record, dict) or record.get("quantiles") != list(clock_or_pizza.QUANTILES):
+            raise ValueError(f"population {path} holds no quantiles {clock_or_pizza.QUANTILES}")
         return record
-    return {"source": SOURCE} | algorithm.population(csv.DictReader(text.splitlines()))
+    return {"source": SOURCE} | clock_or_pizza.population(csv.DictReader(text.splitlines()))
 
 
 def write(record: dict[str, Any], out: Path) -> None:
@@ -145,7 +144,7 @@ def write(record: dict[str, Any], out: Path) -> None:
     if flags.FLAGS.population is not None:
         population = read_population(flags.FLAGS.population)
         write_atomically(out / "population.json", json.dumps(population, indent=1) + "\n")
-    record = record | {"rates": algorithm.by_rate(record["models"])}
+    record = record | {"rates": clock_or_pizza.by_rate(record["models"])}
     parts = functools.partial(rates_document, population=population)
     _, text = write_document("attention_rate", record, parts, out)
     save_all({"attention_rate": draw(record["models"], record["rates"], population)}, out)

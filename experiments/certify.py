@@ -45,17 +45,17 @@ def _choose(record: dict[str, Any]) -> None:
 def _check(path: str) -> None:
     record = read_record(path, "certificate")
     _choose(record)
-    loaded = loading.load_params()
+    _, model = loading.load_model()
     start = time.perf_counter()
     try:
-        checker.check(record, loaded.params, loaded.config.to_dict())
+        checker.check(record, model.params, model.config.to_dict())
     except ValueError as error:
         raise ValueError(f"{path} is rejected: {error}") from error
     said = record["real"], record["float32"]
     print(
-        f"{path} holds: of {loaded.config.model.p**2} inputs {said[0]['proven_inputs']} are proven in real "
+        f"{path} holds: of {model.config.model.p**2} inputs {said[0]['proven_inputs']} are proven in real "
         f"arithmetic, {said[1]['proven_inputs']} for the float32 program. Proven again by the checker in "
-        f"{time.perf_counter() - start:.2f} s, from the weights of step {loaded.step}, seed {loaded.seed}."
+        f"{time.perf_counter() - start:.2f} s, from the weights of step {model.step}, seed {model.seed}."
     )
 
 

@@ -28,12 +28,12 @@ def main() -> None:
     out = Path(flags.FLAGS.out)
     if out.suffix not in (".npz", ".safetensors"):
         raise ValueError(f"out {out} must end in .npz or .safetensors")
-    loaded = loading.load_params()
-    record = convert.transformer_lens_record(loaded.config.model)
+    _, model = loading.load_model()
+    record = convert.transformer_lens_record(model.config.model)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_state(out, convert.to_state_dict(loaded.params))
+    write_state(out, convert.to_state_dict(model.params))
     write_atomically(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-    print(f"wrote {out} and {out.with_suffix('.json')} (step {loaded.step}, seed {loaded.seed})")
+    print(f"wrote {out} and {out.with_suffix('.json')} (step {model.step}, seed {model.seed})")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What proof of accuracy costs: every strategy of experiments.certify, on every seed of one or more runs.
 
     python -m experiments.frontier --workdir runs/mainline
-    python -m experiments.frontier --workdir runs/mainline --workdir runs/quick --seed_index 0
+    python -m experiments.frontier --workdir runs/mainline --workdir runs/quick --seed 0
     python -m benchmarks.certificate > scaling.json
     python -m experiments.frontier --workdir runs/mainline --cost scaling.json
 

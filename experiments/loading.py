@@ -1,43 +1,10 @@
-"""From the flags to the model and circuit of one seed, for the commands that analyse."""
+"""From the flags to a run and the weights of one seed, for the commands that analyse."""
 
 from pathlib import Path
-from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
-from modadd_jax import circuit
-from modadd_jax.circuit import Circuit, Nearest
-from modadd_jax.config import Config
 from modadd_jax.storage.load import Model, Run, open_run
-from modadd_jax.storage.workdir import Workdir
-
-
-class Loaded(NamedTuple):
-    """One seed of a saved step."""
-
-    workdir: Workdir
-    model: Model
-    circuit: Circuit | None = None  # float64, folded in float64 from the float32 weights
-    nearest: Nearest | None = None  # where the circuit is only the additive part of the model
-
-    @property
-    def config(self) -> Config:
-        return self.model.config
-
-    @property
-    def step(self) -> int:
-        return self.model.step
-
-    @property
-    def seed(self) -> int:
-        return self.model.seed
-
-    @property
-    def params(self) -> dict[str, np.ndarray]:
-        return self.model.params
 
 
 def define_flags() -> None:
@@ -75,50 +42,27 @@ def run_from_flags() -> Run:
     return open_run(flags.FLAGS.workdir)
 
 
-def load_params() -> Loaded:
-    """The weights that the flags name, of a model of any attention rate; no circuit.
+def load_model() -> tuple[Run, Model]:
+    """The run and the weights that the flags name, of a model of any attention rate.
 
     Raises ValueError where the workdir, the step or the seed is not there, or the seed stopped before it.
     """
     run = run_from_flags()
-    return Loaded(run.workdir, run.load(seed_from_flags(run), flags.FLAGS.step))
+    return run, run.load(seed_from_flags(run), flags.FLAGS.step)
 
 
-def load_circuit(additive: bool = False) -> Loaded:
-    """The circuit that the flags name. Needs x64.
-
-    Args:
-      additive: where the attention is not constant, take what the model has of a circuit
-        (`circuit.nearest`) instead of refusing.
-    Raises:
-      ValueError: as `load_params`, or where the model has no circuit (its attention depends on the input).
-    """
-    loaded = load_params()
-    model = loaded.config.model
-    if not additive:
-        circuit.check_separable(model)
-    exact = {name: jnp.asarray(x, jnp.float64) for name, x in loaded.params.items()}
-    if model.is_separable:
-        return loaded._replace(circuit=circuit.fold(exact, model))
-    nearest = _nearest(exact, model)
-    return loaded._replace(circuit=nearest.circuit, nearest=nearest)
-
-
-_nearest = jax.jit(circuit.nearest, static_argnums=1)
-
-
-def out_directory(loaded: Loaded, is_of_run: bool = False) -> Path:
+def out_directory(run: Run, model: Model, is_of_run: bool = False) -> Path:
     """Where the results of this seed and step go, or of all seeds. Made now, so that a place where nothing
     can be written is known before any work is done.
     """
-    out = loaded.workdir.path
+    out = run.path
     if flags.FLAGS.out:
         out = Path(flags.FLAGS.out)
     else:
-        if loaded.config.train.num_seeds > 1 and not is_of_run:
-            out = out / f"seed{loaded.seed}"
-        if loaded.step != loaded.workdir.steps()[-1]:
-            out = out / f"step{loaded.step}"
+        if len(run.seeds) > 1 and not is_of_run:
+            out = out / f"seed{model.seed}"
+        if model.step != run.steps()[-1]:
+            out = out / f"step{model.step}"
     return ensure_directory(out)
 
 
@@ -128,6 +72,3 @@ def ensure_directory(out: Path) -> Path:
         raise ValueError(f"out {out} is a file")
     out.mkdir(parents=True, exist_ok=True)
     return out
-
-
-made = ensure_directory

@@ -6,7 +6,7 @@
 Reads every seed of a run of constant attention, as experiments.summarize does (about a second each on two
 cores), certifies it and fits clock and pizza to its logits (two to four seconds more; --noprove leaves
 both out). Started again with the same weights, it goes on where it was. Writes summary.json (a row for each
-seed, floats to six digits), claims.json, claims.md and figures/ into --out.
+seed, floats to six digits), claims.json, claims.md, tables/ and figures/ into --out.
 """
 
 import json
@@ -28,7 +28,8 @@ from modadd_jax.analysis.studies import regression
 from modadd_jax.config import Config
 from modadd_jax.figures import paper as figures
 from modadd_jax.figures.style import save
-from modadd_jax.report.paper import claims_text
+from modadd_jax.report.paper import claims_text, tables
+from modadd_jax.report.table import WRITERS
 from modadd_jax.storage.records import write_record
 from modadd_jax.storage.workdir import Workdir, write_atomically
 from modadd_jax.training import step as train
@@ -111,12 +112,17 @@ def main() -> None:
     seed = read[0]["seed"] if given.seed is None else given.seed
     record = {"config": summary["config"]} | rounded(claims.report(rows, seed))
     about = {name: summary[name] for name in ("run", "checkpoint")}
-    text = claims_text(write_record(out / "claims.json", "claims", record, about))
+    whole = write_record(out / "claims.json", "claims", record, about)
+    text = claims_text(whole)
     write_atomically(out / "claims.md", text + "\n")
+    for table in tables(whole):
+        for suffix, written in WRITERS.items():
+            place = loading.ensure_directory(out / "tables") / f"{table.name}.{suffix}"
+            write_atomically(place, written(table))
     print(text)
     for name, figure in figures.of_rows(rows, record).items():
         save(figure, out / "figures", name)
-    print(f"\nwrote summary.json, summary.md, claims.json, claims.md and figures/ into {out}")
+    print(f"\nwrote summary.json, summary.md, claims.json, claims.md, tables/ and figures/ into {out}")
 
 
 if __name__ == "__main__":

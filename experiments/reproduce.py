@@ -61,10 +61,10 @@ def main() -> None:
     if values.step is None:
         train_missing(Path(values.workdir).absolute(), values.quick)
     with float64.enabled():
-        loaded = loading.load_params()
-        out = loading.out_directory(loaded).absolute()
-        failed = reproduce(Subject(loaded.model, loaded.workdir, additive=True), out)
-    print(f"\nresults of step {loaded.step}, seed {loaded.seed}, are in {out}")
+        run, model = loading.load_model()
+        out = loading.out_directory(run, model).absolute()
+        failed = reproduce(Subject(model, run.workdir, additive=True), out)
+    print(f"\nresults of step {model.step}, seed {model.seed}, are in {out}")
     if failed:
         print(f"failed: {', '.join(failed)}")
         sys.exit(1)

@@ -41,12 +41,12 @@ def _run(study: Study) -> None:
     options = {option.name: option.parse(flags.FLAGS[option.name].value) for option in study.options}
     run = loading.run_from_flags()
     seed = _any_seed(run) if study.is_of_run else loading.seed_from_flags(run)
-    loaded = loading.Loaded(run.workdir, run.load(seed, flags.FLAGS.step))
-    subject = Subject(loaded.model, loaded.workdir, additive=options.get("additive", False))
+    model = run.load(seed, flags.FLAGS.step)
+    subject = Subject(model, run.workdir, additive=options.get("additive", False))
     reason = study.needs(subject)
     if reason is not None:  # before a directory is made
         raise ValueError(reason)
-    out = loading.out_directory(loaded, is_of_run=study.is_of_run)
+    out = loading.out_directory(run, model, study.is_of_run)
     print(run_and_write(study, subject, out, **options))
     print(
         f"\nwrote {out / study.file}, {out / study.name}.md" + f", {out / 'figures'}" * bool(study.drawings)

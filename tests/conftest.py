@@ -39,6 +39,20 @@ SLOW = (
     "test_studies/test_secondary.py",
     "test_bounds/test_table.py",
     "test_studies/test_clock_or_pizza.py",
+    "test_certificates/test_strategies.py",
+    "test_certificates/test_integral.py",
+    "test_figures/test_figures.py",
+    "test_commands/test_sweep.py",
+    "test_commands/test_import.py",
+    "test_commands/test_certify.py",
+    "test_studies/test_ablations.py",
+    "test_studies/test_anomaly.py",
+    "test_studies/test_backdoor.py",
+    "test_studies/test_dynamics.py",
+    "test_studies/test_frontier.py",
+    "test_studies/test_width.py",
+    "test_report/test_page.py",
+    "tests/test_install.py",
 )
 
 

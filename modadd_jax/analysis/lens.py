@@ -25,11 +25,11 @@ class Lens(NamedTuple):
     phi: jax.Array  # [N] from the first edge of the tiling to the last, a full turn
     h: jax.Array  # [N] the integrand at phi
     height: jax.Array  # [m] h(phi_i), of rectangle i
-    neuron: jax.Array  # [m] the same with the network's own psi_i in the place of 2 phi_i
+    neuron: jax.Array  # [m] the same with the network's own psi_i instead of 2 phi_i
     corner: jax.Array  # [m, 3] left edge, node (or the edge nearest to it) and right edge of cell i
     band: jax.Array  # [m, 3] 2 |corner - phi_i|: as |h'| <= 2, h is within this of the height
     network: jax.Array  # [p] sum over neurons for every class c
-    rectangles: jax.Array  # [p] the same with 2 phi in the place of psi
+    rectangles: jax.Array  # [p] the same with 2 phi instead of psi
     integral: jax.Array  # [p] (2/3) cos(w(a+b-c))
 
 

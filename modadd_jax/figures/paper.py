@@ -88,7 +88,7 @@ def distributions(rows: Sequence[Mapping[str, Any]]) -> Figure:
     first.set_title("seeds", fontsize=7)
     first.tick_params(labelsize=7)
     for axis in (first.xaxis, first.yaxis):
-        axis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_major_locator(MaxNLocator(5, integer=True))
     for ax, quantity in zip(axes, shown, strict=False):
         _panel(ax, rows, quantity)
     for ax in axes[len(shown) :]:

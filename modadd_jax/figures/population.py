@@ -4,7 +4,7 @@ Drawn from the dictionaries that summary.json holds. Blue is clean, red muddy, b
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -181,10 +181,19 @@ def keys(rows: Sequence[Row], p: int) -> Figure:
     return fig
 
 
+def _distributions_of_run(summary: Mapping[str, Any]) -> Figure:
+    model = summary["config"]["model"]
+    title = f"Step {summary['checkpoint']['step']}, $p={model['p']}$, {model['d_mlp']} neurons"
+    return distributions(summary["seeds"], title)
+
+
+# Of the summary of one run in which a seed was analysed, by name.
+OF_RUN: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
+    "distributions": _distributions_of_run,
+    "keys": lambda summary: keys(summary["seeds"], summary["config"]["model"]["p"]),
+}
+
+
 def of_run(summary: Mapping[str, Any]) -> dict[str, Figure]:
     """The figures of one run's summary by name; none where no seed was analysed."""
-    rows, model = summary["seeds"], summary["config"]["model"]
-    if not analysed(rows):
-        return {}
-    title = f"Step {summary['checkpoint']['step']}, $p={model['p']}$, {model['d_mlp']} neurons"
-    return {"distributions": distributions(rows, title), "keys": keys(rows, model["p"])}
+    return {name: draw(summary) for name, draw in OF_RUN.items()} if analysed(summary["seeds"]) else {}

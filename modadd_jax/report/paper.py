@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modadd_jax.analysis.population.claims import BOUND_ROWS
-from modadd_jax.report.table import listed, markdown
+from modadd_jax.report.table import Column, Table, listed, markdown
 
 CLAIMS_NOTE = """\
 Share of the seeds, with Wilson's interval at 95 %. Non-vacuous bounds are below the trivial one, which
@@ -19,58 +19,63 @@ QUANTITIES_NOTE = """\
 Over all seeds, or over all their key frequencies; 5 % and 95 % quantiles."""
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    return markdown(listed("paper", "", header, rows))
+def _spread(found: Mapping[str, float] | None) -> tuple[float | None, float | None]:
+    """Mean and standard deviation."""
+    return (None, None) if found is None else (found["mean"], found["sd"])
 
 
-def _number(x: float | None, digits: int = 4) -> str:
-    return "-" if x is None else f"{x:.{digits}g}"
-
-
-def _share(claim: Mapping[str, Any]) -> list[str]:
-    if claim["share"] is None:
-        return ["-", "-"]
-    return [
-        f"{claim['count']} of {claim['n']}, {claim['share']:.1%}",
-        f"{claim['low']:.1%} to {claim['high']:.1%}",
-    ]
-
-
-def claims_table(record: Mapping[str, Any]) -> str:
-    header = ["claim", "paper", "seeds that satisfy it", "95 %"]
-    return table(header, [[c["statement"], c["paper"], *_share(c)] for c in record["claims"]])
-
-
-def bounds_table(bounds: Mapping[str, Any]) -> str:
-    """Keys of one seed as columns, and mean and standard deviation over all keys of all seeds."""
-    header = ["bound", *(f"k = {k}" for k in bounds["keys"]), "all keys of all seeds"]
-    lines = []
-    for name in BOUND_ROWS:
-        over = bounds["over_keys"][name]
-        own = [_number(x, 3) for x in bounds["of_seed"][name]]
-        spread = "-" if over is None else f"{over['mean']:.3g} ± {over['sd']:.2g}"
-        lines.append([name, *own, spread])
-    return table(header, lines)
-
-
-def quantities_table(record: Mapping[str, Any]) -> str:
-    header = ["quantity", "paper", "mean ± sd", "median", "5 to 95 %", "n"]
-    lines = []
-    for quantity in record["quantities"]:
-        found = quantity["all"]
-        if found is None:
-            continue
-        lines.append(
-            [
-                quantity["label"],
-                quantity["paper"],
-                f"{_number(found['mean'])} ± {_number(found['sd'], 2)}",
-                _number(found["p50"]),
-                f"{_number(found['p5'])} to {_number(found['p95'])}",
-                str(found["n"]),
-            ]
+def claims_table(record: Mapping[str, Any]) -> Table:
+    """One row for each claim: what the paper shows, and the share of seeds that satisfy it."""
+    columns = (
+        "claim",
+        "paper",
+        Column("seeds that satisfy it", "{} of {}, {:.1%}"),
+        Column("95 %", "{:.1%} to {:.1%}"),
+    )
+    rows = [
+        (
+            c["statement"],
+            c["paper"],
+            (None,) * 3 if c["share"] is None else (c["count"], c["n"], c["share"]),
+            (None,) * 2 if c["share"] is None else (c["low"], c["high"]),
         )
-    return table(header, lines)
+        for c in record["claims"]
+    ]
+    return listed("claims", CLAIMS_NOTE, columns, rows)
+
+
+def bounds_table(bounds: Mapping[str, Any]) -> Table:
+    """Keys of one seed as columns, and mean and standard deviation over all keys of all seeds."""
+    columns = [
+        "bound",
+        *(Column(f"k = {k}", ".3g") for k in bounds["keys"]),
+        Column("all keys of all seeds", "{:.3g} ± {:.2g}"),
+    ]
+    rows = [(name, *bounds["of_seed"][name], _spread(bounds["over_keys"][name])) for name in BOUND_ROWS]
+    return listed("paper_bounds", BOUNDS_NOTE, columns, rows)
+
+
+def quantities_table(record: Mapping[str, Any]) -> Table:
+    columns = (
+        "quantity",
+        "paper",
+        Column("mean ± sd", "{:.4g} ± {:.2g}"),
+        Column("median", ".4g"),
+        Column("5 to 95 %", "{:.4g} to {:.4g}"),
+        Column("n", "d"),
+    )
+    rows = [
+        (q["label"], q["paper"], _spread(own), own["p50"], (own["p5"], own["p95"]), own["n"])
+        for q in record["quantities"]
+        for own in [q["all"]]
+        if own is not None
+    ]
+    return listed("paper_numbers", QUANTITIES_NOTE, columns, rows)
+
+
+def tables(record: Mapping[str, Any]) -> tuple[Table, ...]:
+    """All tables of claims.json."""
+    return claims_table(record), bounds_table(record["bounds"]), quantities_table(record)
 
 
 def claims_text(record: Mapping[str, Any]) -> str:
@@ -82,20 +87,18 @@ def claims_text(record: Mapping[str, Any]) -> str:
         if gaps
         else "No key frequency has more than one neuron."
     )
+    claims, shown_bounds, numbers = tables(record)
     reasons = [f"- seed {seed}: {'; '.join(found)}" for seed, found in record["not_clean"].items()]
     parts = [
         f"# {record['seeds']} seeds, p = {model['p']}, {model['d_mlp']} neurons, "
         f"step {record['checkpoint']['step']}",
         "## Claims",
-        claims_table(record),
-        CLAIMS_NOTE,
+        markdown(claims),
         f"## Bounds: seed {bounds['seed']}, and all seeds",
-        bounds_table(bounds),
-        BOUNDS_NOTE,
+        markdown(shown_bounds),
         "## Numbers",
         pooled,
-        quantities_table(record),
-        QUANTITIES_NOTE,
+        markdown(numbers),
         "## Not clean",
         "\n".join(reasons) or "none",
     ]

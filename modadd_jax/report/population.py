@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modadd_jax.analysis.population.statistics import KEY_STATISTICS, STATISTICS
+from matplotlib.figure import Figure
+
+from modadd_jax.analysis.population import statistics
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.figures import population as figures
@@ -57,7 +59,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
 
 def spread_table(distributions: Mapping[str, Any]) -> Table:
     lines = []
-    for statistic in STATISTICS:
+    for statistic in statistics.STATISTICS:
         found = distributions[statistic.name]
         middle = found["all"]
         if middle is not None:
@@ -122,7 +124,10 @@ def needs(subject: Subject) -> str | None:
 
 
 def _drawing(name: str, caption: str) -> Drawing:
-    return Drawing(caption, lambda _, outcome: figures.of_run(outcome.record).get(name))
+    def draw(_: Subject, outcome: Outcome) -> Figure | None:
+        return figures.OF_RUN[name](outcome.record) if statistics.analysed(outcome.record["seeds"]) else None
+
+    return Drawing(caption, draw)
 
 
 STUDY = Study(
@@ -150,7 +155,7 @@ STUDY = Study(
 
 def cells_table(record: Mapping[str, Any]) -> Table:
     fields = record["fields"]
-    shown = [statistic for statistic in STATISTICS if statistic.short is not None]
+    shown = [statistic for statistic in statistics.STATISTICS if statistic.short is not None]
     lines = []
     for cell in record["cells"]:
         for at in cell["steps"]:
@@ -227,12 +232,12 @@ def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | 
         *_list("Share of clean seeds along each setting, at the last step", _line_texts(record)),
         "## What decides it",
         DECIDERS.format(n=len(deciders), first=first),
-        deciders_table("deciders", "What tells clean from muddy seeds.", deciders, STATISTICS),
+        deciders_table("deciders", "What tells clean from muddy seeds.", deciders, statistics.STATISTICS),
         deciders_table(
             "key_deciders",
             "The same over single key frequencies, clean where their circular std is at most 0.03 rad.",
             keys,
-            KEY_STATISTICS,
+            statistics.KEY_STATISTICS,
         ),
         "Pairs (k, 2k) among the keys, and how many as many different random frequencies have on average: "
         + "; ".join(f"{name} {x['found']} (chance {x['expected']:.1f})" for name, x in pairs.items())

@@ -6,10 +6,10 @@ has a place) or by `listed` (its values are given).
 """
 
 import csv
-import html as _html
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 _PART = re.compile(r"\{(?::([^{}]*))?\}")
@@ -234,11 +234,11 @@ def html(table: Table, cite: Callable[[str, str, str], str] | None = None) -> st
 
     def shown(cell: Cell) -> str:
         if cite is None or not cell.paths:
-            return _html.escape(cell_text(cell))
+            return escape(cell_text(cell))
         return cell_text(cell, lambda index, form: cite(table.source, cell.paths[index], form))
 
     heads = "".join(
-        f'<th scope="col"{" class=label" * (place < table.labels)}>{_html.escape(column.head)}</th>'
+        f'<th scope="col"{" class=label" * (place < table.labels)}>{escape(column.head)}</th>'
         for place, column in enumerate(table.columns)
     )
     lines = []
@@ -246,7 +246,7 @@ def html(table: Table, cite: Callable[[str, str, str], str] | None = None) -> st
         labels = (f'<th scope="row">{shown(cell)}</th>' for cell in row[: table.labels])
         lines.append("".join([*labels, *(f"<td>{shown(cell)}</td>" for cell in row[table.labels :])]))
     return (
-        f'<p class="caption" id="table-{table.name}">{_html.escape(table.caption)}</p>'
+        f'<p class="caption" id="table-{table.name}">{escape(table.caption)}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="table-{table.name}"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody><tr>{'</tr><tr>'.join(lines)}</tr></tbody></table></div>"
     )

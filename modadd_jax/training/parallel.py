@@ -185,12 +185,12 @@ def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Batches
     Args:
       num_rows: S.
       wave_size: most rows at once; None for all. At least one row a device is taken.
-      parts: into how many parts a row can be split. It is, on the CPU of one process, where every row can
-        have that many devices.
+      parts: into how many parts a row can be split. A single one is, on the CPU of one process with as many
+        devices or a multiple.
     """
     devices = mesh().size
     can_split = jax.default_backend() == "cpu" and jax.process_count() == 1 and devices % parts == 0
-    split = parts if can_split and num_rows * parts <= devices else 1
+    split = parts if can_split and num_rows == 1 else 1
     devices //= split
     count = 1
     if wave_size is not None:

@@ -21,11 +21,11 @@ from modadd_jax.report.table import comma_separated, html, latex, markdown
 P, N = 11, 7
 DUMMY = registry.BoundSpec(
     name="dummy",
-    compute=lambda s: Enclosure(s.rule.omega.sum(), 0.5),
+    compute=lambda r: Enclosure(r.rule.omega.sum(), 0.5),
     label="dummy & Co.",
     symbol="$D$",
-    true_value=lambda s: s.error.relu,
-    trivial=lambda s: s.trivial_rule,
+    true_value=lambda r: r.error.relu,
+    trivial=lambda r: r.trivial_rule,
     is_of_rule=True,
 )
 

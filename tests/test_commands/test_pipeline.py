@@ -150,21 +150,6 @@ def test_analysis_writes_the_promised_names_figures_and_table(run, tmp_path):
     assert analysis["cross_entropy"] == pytest.approx(loss, rel=1e-6)
 
 
-def test_bounds_writes_json_table_and_figures(run, tmp_path):
-    path, _ = run
-    result = command("bounds", f"--workdir={path} --out={tmp_path / 'out'}")
-    assert result.returncode == 0, result.stderr
-    record = json.loads((tmp_path / "out" / "bounds.json").read_text())
-    assert record["frequencies"]
-    for frequency in record["frequencies"]:
-        assert frequency["sweep_lower"] <= frequency["sweep_upper"] <= 1.02 * frequency["sweep_lower"]
-        assert all(entry["true"] <= entry["upper"] for entry in frequency["entries"].values())
-    assert record["logit_bound"]["true"] <= record["logit_bound"]["total"]
-    assert "| bound on |" in re.sub(" +", " ", (tmp_path / "out" / "bounds.md").read_text())
-    names = {file.name for file in (tmp_path / "out" / "figures").iterdir()}
-    assert names >= {"bounds.png", "bounds_bands.png", "bounds_moments.png"}
-
-
 def test_analysis_of_an_untrained_step_goes_to_its_own_folder(run):
     path, _ = run
     result = command("analyze", f"--workdir={path} --step=0")

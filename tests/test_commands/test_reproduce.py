@@ -113,6 +113,20 @@ def test_everything_is_written(made):
             assert (path / f"{study.name}.md").stat().st_size > 100
 
 
+def test_bounds_hold_and_the_tables_of_a_study_are_in_its_text(made):
+    path, _ = made
+    record = json.loads((path / "bounds.json").read_text())
+    (frequency,) = record["frequencies"]
+    assert frequency["sweep_lower"] <= frequency["sweep_upper"] <= 1.02 * frequency["sweep_lower"]
+    assert all(entry["true"] <= entry["upper"] for entry in frequency["entries"].values())
+    assert record["logit_bound"]["true"] <= record["logit_bound"]["total"]
+    for name, tables in {"bounds": ("bounds", "logit_bound"), "secondary": ("ablations",)}.items():
+        text = (path / f"{name}.md").read_text()
+        assert all((path / "tables" / f"{own}.md").read_text() in text for own in tables)
+    drawn = {file.stem for file in (path / "figures").glob("*.png")}
+    assert drawn >= {"bounds", "bounds_bands", "bounds_moments", "secondary_profiles", "secondary_ablations"}
+
+
 def test_a_stage_that_fails_is_named_and_the_others_go_on(made):
     path, failed = made
     assert failed == ["failing"]
@@ -201,7 +215,7 @@ def test_the_command_ends_with_1_where_a_stage_failed(made, tmp_path):
     (path / "tables").write_text("in the way")
     done = command("reproduce", f"--workdir={path}")
     assert done.returncode == 1, done.stderr
-    assert "[4/11] algorithm ..." in done.stdout
+    assert "[6/11] algorithm ..." in done.stdout
     assert "tables ... FAILED: FileExistsError" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("failed: ")
     assert (path / "algorithm.json").exists()

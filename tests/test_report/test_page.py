@@ -20,6 +20,7 @@ from modadd_jax.report import table
 from modadd_jax.report.page import assemble, data
 from modadd_jax.report.studies import STUDIES, study
 from tests import problems
+from tests.commands import ROOT
 
 NAME = "doubled_keys"  # two key frequencies, so that the slider for k has something to move to
 BROWSER = next((path for path in map(shutil.which, ("chromium", "google-chrome")) if path), None)
@@ -95,6 +96,15 @@ def test_every_function_that_is_named_exists():
     for one in STUDIES:
         for name in one.sources.values():
             assert callable(pkgutil.resolve_name(name)), name
+
+
+def test_every_study_has_a_question_and_a_command():
+    assert len({one.name for one in STUDIES}) == len({one.question for one in STUDIES}) == len(STUDIES)
+    for one in STUDIES:
+        assert one.question.endswith("?")
+        assert (ROOT / "experiments" / f"{one.command}.py").exists()
+    with pytest.raises(ValueError, match="no study 'boundz': there are analysis, bounds"):
+        study("boundz")
 
 
 def test_every_name_in_a_template_is_of_a_study():

@@ -346,7 +346,10 @@ def test_algorithm_of_a_model_without_a_circuit(sweep, tmp_path):
 
 
 REFUSED = {
-    "population": ("--population={run}/attention_rate.md --workdir={new}", "the population has no model"),
+    "population": (
+        "--population={run}/attention_rate.md --workdir={new}",
+        "the population has a row without",
+    ),
     "rate": ("--rates=0,1.5 --workdir={new}", r"attention_rate must be in \[0, 1\], got 1.5"),
     "no rate": ("--rates=0,half --workdir={new}", r"rates must be numbers separated by commas, got 0,half"),
     "single run": ("--workdir={run}/r0.5", r"is that of a single run"),

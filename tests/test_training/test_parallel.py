@@ -2,7 +2,9 @@
 
 Batches, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: after
-60 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: at most 3e-7).
+30 steps its weights are within TOLERANCE, some roundings of Adam steps of 1e-3 (measured: at most 3e-7 from
+those of float64). Between steps 35 and 40 a neuron of seed 1 has one input so near its kink that rounding
+decides on which side: from there weights may differ more, in that neuron, and the losses still agree.
 """
 
 import json
@@ -82,7 +84,8 @@ def check_close(path, other):
     assert ours.steps() == theirs.steps()
     like = train.state_like(CONFIG)
     chex.assert_trees_all_equal(ours.restore(like, 0)[1], theirs.restore(like, 0)[1])
-    chex.assert_trees_all_close(ours.restore(like)[1].params, theirs.restore(like)[1].params, atol=TOLERANCE)
+    before = (w.restore(like, 30)[1].params for w in (ours, theirs))
+    chex.assert_trees_all_close(*before, atol=TOLERANCE)
     rows = list(zip(ours.read_metrics(), theirs.read_metrics(), strict=True))
     assert [(a["step"], a["seed"]) for a, _ in rows] == [(b["step"], b["seed"]) for _, b in rows]
     losses = np.asarray([[a["train_loss"], b["train_loss"]] for a, b in rows])
@@ -166,7 +169,7 @@ def test_two_processes_agree_on_a_cell_that_fails(tmp_path):
 )
 def test_waves_are_few_and_alike(rows, size, expected):
     waves = parallel.plan(rows, size)
-    assert waves == expected
+    assert waves[:2] == expected
     tree = {"x": np.arange(rows), "y": np.ones((rows, 2))}
     parts = parallel.scatter(tree, waves)
     assert len(parts) == waves.count
@@ -174,6 +177,7 @@ def test_waves_are_few_and_alike(rows, size, expected):
     chex.assert_trees_all_equal(parallel.gather(parts, rows), tree)
 
 
+@pytest.mark.as_users_run
 def test_a_single_seed_split_over_two_devices_is_its_row_of_a_sweep_bit_for_bit(tmp_path):
     """The two parts of the pairs are summed apart in both programs, and their sums are added in one order."""
     one, two = (start(tmp_path / name, *seeds, devices=2) for name, seeds in (
@@ -206,10 +210,10 @@ def test_a_run_of_listed_float64_seeds_goes_on_as_if_it_had_not_stopped(tmp_path
 
 
 def test_waves_on_eight_devices(monkeypatch):
-    monkeypatch.setattr(parallel, "mesh", lambda: type("Mesh", (), {"size": 8}))
-    assert parallel.plan(150, None) == (1, 152)
-    assert parallel.plan(150, 64) == (3, 56)
-    assert parallel.plan(150, 3) == (19, 8)  # at least one a device
+    monkeypatch.setattr(parallel, "mesh", lambda split=1: type("Mesh", (), {"size": 8}))
+    assert parallel.plan(150, None)[:2] == (1, 152)
+    assert parallel.plan(150, 64)[:2] == (3, 56)
+    assert parallel.plan(150, 3)[:2] == (19, 8)  # at least one a device
     assert parallel.rows_that_fit(1000, 80_000) == 8 * 64
 
 

@@ -33,8 +33,8 @@ from modadd_jax.circuit import Circuit
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """One key frequency of one circuit. What several entries need is a property, computed once.
+class RuleInCircuit:
+    """The rule of one key frequency, in its circuit. What several entries need is a property, computed once.
 
     Made inside the traced function that asks for bounds. Rule and circuit must be finite and belong
     together, the weights at least 0 with sum 2 pi, as `quadrature.rule_of` makes them.
@@ -91,13 +91,13 @@ class BoundSpec(NamedTuple):
     """One bound: how it is computed, judged and shown."""
 
     name: str  # in JSON
-    compute: Callable[[Subject], Enclosure]  # its `upper` is the bound
+    compute: Callable[[RuleInCircuit], Enclosure]  # its `upper` is the bound
     label: str  # in tables
     symbol: str  # in figures, short; TeX between dollars
-    true_value: Callable[[Subject], jax.Array]  # () attained, by brute force: at most what is bounded
-    trivial: Callable[[Subject], Enclosure]  # of the same, no structure used; a bound not below it is vacuous
-    is_of_rule: bool = False  # whether it bounds the error of the rule with psi = 2 phi, for any ReLU rule
-    attained: Callable[[Subject], Enclosure] | None = None  # its `lower` is a value proven to be attained
+    true_value: Callable[[RuleInCircuit], jax.Array]  # () by brute force, at most what is bounded
+    trivial: Callable[[RuleInCircuit], Enclosure]  # of the same, no structure used; vacuous: not below it
+    is_of_rule: bool = False  # whether it bounds the error of the rule with psi = 2 phi
+    attained: Callable[[RuleInCircuit], Enclosure] | None = None  # its `lower` is proven to be attained
 
     @property
     def record_name(self) -> str:
@@ -113,69 +113,69 @@ class Bounded(NamedTuple):
     attained: Enclosure | None
 
 
-def _true_angle(s: Subject) -> jax.Array:
+def _true_angle(r: RuleInCircuit) -> jax.Array:
     theta = 2 * jnp.pi * jnp.arange(4096) / 4096
-    off = quadrature.error_at(s.rule, theta, use_psi=True) - quadrature.error_at(s.rule, theta)
+    off = quadrature.error_at(r.rule, theta, use_psi=True) - quadrature.error_at(r.rule, theta)
     return jnp.abs(off).max()
 
 
-def _of_network(true_value: Callable[[Subject], jax.Array]) -> Callable[..., BoundSpec]:
-    return partial(BoundSpec, true_value=true_value, trivial=lambda s: s.residuals.trivial)
+def _of_network(true_value: Callable[[RuleInCircuit], jax.Array]) -> Callable[..., BoundSpec]:
+    return partial(BoundSpec, true_value=true_value, trivial=lambda r: r.residuals.trivial)
 
 
 # What is bounded, with its true value and its trivial bound.
 _rule = partial(
-    BoundSpec, true_value=lambda s: s.error.relu, trivial=lambda s: s.trivial_rule, is_of_rule=True
+    BoundSpec, true_value=lambda r: r.error.relu, trivial=lambda r: r.trivial_rule, is_of_rule=True
 )
-_abs = partial(BoundSpec, true_value=lambda s: s.error.abs, trivial=lambda s: s.trivial_part)
-_id = partial(BoundSpec, true_value=lambda s: s.error.id, trivial=lambda s: s.trivial_part)
-_own = partial(BoundSpec, true_value=lambda s: s.error.relu_with_psi, trivial=lambda s: s.trivial_rule)
-_angle = partial(BoundSpec, true_value=_true_angle, trivial=lambda s: s.trivial_rule)
-_pre = _of_network(lambda s: s.truth.pre)
-_readout = _of_network(lambda s: s.truth.readout)
-_total = _of_network(lambda s: s.truth.total)
+_abs = partial(BoundSpec, true_value=lambda r: r.error.abs, trivial=lambda r: r.trivial_part)
+_id = partial(BoundSpec, true_value=lambda r: r.error.id, trivial=lambda r: r.trivial_part)
+_own = partial(BoundSpec, true_value=lambda r: r.error.relu_with_psi, trivial=lambda r: r.trivial_rule)
+_angle = partial(BoundSpec, true_value=_true_angle, trivial=lambda r: r.trivial_rule)
+_pre = _of_network(lambda r: r.truth.pre)
+_readout = _of_network(lambda r: r.truth.readout)
+_total = _of_network(lambda r: r.truth.total)
 
 # In the order of the argument: quadrature, its parts, residuals, totals.
 BOUNDS: tuple[BoundSpec, ...] = (
-    _rule("sweep", lambda s: s.ideal.bound, "sweep", "sweep", attained=lambda s: s.ideal.attained),
-    _rule("lipschitz_relu", lambda s: s.lipschitz, "Lipschitz", "Lipschitz"),
-    _rule("koksma", lambda s: classical.koksma_bound(s.rule.phi, s.rule.omega), "Koksma", "Koksma"),
-    _rule("l2", lambda s: classical.l2_bound(s.rule.phi, s.rule.omega), "L2", "$L_2$"),
-    _rule("series", lambda s: moments.series_bound(*s.nodes).bound, "16 moments and tail", "16 moments"),
-    _abs("sweep_abs", lambda s: supremum(*(*s.nodes, "abs")).bound, "abs part: sweep", "sweep, abs"),
+    _rule("sweep", lambda r: r.ideal.bound, "sweep", "sweep", attained=lambda r: r.ideal.attained),
+    _rule("lipschitz_relu", lambda r: r.lipschitz, "Lipschitz", "Lipschitz"),
+    _rule("koksma", lambda r: classical.koksma_bound(r.rule.phi, r.rule.omega), "Koksma", "Koksma"),
+    _rule("l2", lambda r: classical.l2_bound(r.rule.phi, r.rule.omega), "L2", "$L_2$"),
+    _rule("series", lambda r: moments.series_bound(*r.nodes).bound, "16 moments and tail", "16 moments"),
+    _abs("sweep_abs", lambda r: supremum(*r.nodes, part="abs").bound, "abs part: sweep", "sweep, abs"),
     _abs(
         "lipschitz_abs",
-        lambda s: classical.lipschitz_abs_bound(s.rule),
+        lambda r: classical.lipschitz_abs_bound(r.rule),
         "abs part: Lipschitz, folded",
         "Lipschitz, abs",
     ),
-    _id("id_exact", lambda s: moments.id_error(*s.nodes), "id part: exact", "id, exact"),
-    _angle("angle", lambda s: s.angle, "angle, psi for 2 phi", "angle"),
-    _own("sweep_psi", lambda s: s.own.bound, "sweep with psi", r"sweep, $\psi_i$"),
-    _pre("pre_residual", lambda s: s.residuals.pre, "pre-activation residual", "pre-activation"),
-    _readout("w_residual", lambda s: s.residuals.readout, "W_L residual", "$W_L$"),
-    _total("total", lambda s: sum_of(s.own.bound, *s.residuals[:2]), "total (sweep)", "total"),
+    _id("id_exact", lambda r: moments.id_error(*r.nodes), "id part: exact", "id, exact"),
+    _angle("angle", lambda r: r.angle, "angle, psi for 2 phi", "angle"),
+    _own("sweep_psi", lambda r: r.own.bound, "sweep with psi", r"sweep, $\psi_i$"),
+    _pre("pre_residual", lambda r: r.residuals.pre, "pre-activation residual", "pre-activation"),
+    _readout("w_residual", lambda r: r.residuals.readout, "W_L residual", "$W_L$"),
+    _total("total", lambda r: sum_of(r.own.bound, *r.residuals[:2]), "total (sweep)", "total"),
     _total(
         "total_lipschitz",
-        lambda s: sum_of(s.angle, s.lipschitz, *s.residuals[:2]),
+        lambda r: sum_of(r.angle, r.lipschitz, *r.residuals[:2]),
         "total (Lipschitz + angle)",
         "total, paper",
     ),
 )
 
 
-def frequency_bounds(subject: Subject) -> dict[str, Bounded]:
+def frequency_bounds(given: RuleInCircuit) -> dict[str, Bounded]:
     """Every bound of one frequency, by name."""
     found = {}
     for spec in BOUNDS:
-        attained = None if spec.attained is None else spec.attained(subject)
-        found[spec.name] = Bounded(spec.compute(subject), spec.trivial(subject), attained)
+        attained = None if spec.attained is None else spec.attained(given)
+        found[spec.name] = Bounded(spec.compute(given), spec.trivial(given), attained)
     return found
 
 
-def frequency_truth(subject: Subject) -> dict[str, jax.Array]:
-    """What each bound bounds, by brute force: p^3 m; in the bounds' units. Needs the subject's `error`."""
-    return {spec.name: spec.true_value(subject) for spec in BOUNDS}
+def frequency_truth(given: RuleInCircuit) -> dict[str, jax.Array]:
+    """What each bound bounds, by brute force: p^3 m; in the bounds' units. Needs the `error`."""
+    return {spec.name: spec.true_value(given) for spec in BOUNDS}
 
 
 def bound_numbers(found: dict[str, Bounded]) -> dict[str, jax.Array]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from modadd_jax.analysis.bounds import classical, moments, registry
 from modadd_jax.analysis.bounds.enclosure import Enclosure
 from modadd_jax.analysis.bounds.logits import LogitBound, Sums, class_centred, logit_bound, logit_sums
-from modadd_jax.analysis.bounds.registry import Subject
+from modadd_jax.analysis.bounds.registry import RuleInCircuit
 from modadd_jax.analysis.quadrature import INTEGRAL, Rule
 from modadd_jax.analysis.reading import Reading
 
@@ -97,8 +97,8 @@ def _moment_facts(rule: Rule, key: jax.Array) -> MomentFacts:
     )
 
 
-_frequency_bounds = jax.jit(lambda *given: registry.frequency_bounds(Subject(*given)))
-_frequency_truth = jax.jit(lambda *given: registry.frequency_truth(Subject(*given)))
+_frequency_bounds = jax.jit(lambda *given: registry.frequency_bounds(RuleInCircuit(*given)))
+_frequency_truth = jax.jit(lambda *given: registry.frequency_truth(RuleInCircuit(*given)))
 _logit_sums = jax.jit(logit_sums)
 _logit_bound = jax.jit(logit_bound)
 

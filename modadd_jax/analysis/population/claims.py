@@ -291,7 +291,7 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
     x = np.array(values, float)
     levels = np.quantile(x, QUANTILES)
     quantiles = {f"p{100 * q:g}": float(level) for q, level in zip(QUANTILES, levels, strict=True)}
-    spread = float(x.std(ddof=1)) if x.size > 1 else 0.0
+    spread = float(x.std(ddof=1)) if np.ptp(x) > 1e-12 * np.abs(x).max() else 0.0  # else rounding alone
     return {
         "n": x.size,
         "mean": float(x.mean()),

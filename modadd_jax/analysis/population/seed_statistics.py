@@ -48,7 +48,7 @@ class SeedStatistics(NamedTuple):
 
 def _bounds_of(circuit: Circuit, neurons: Neurons, rule: Rule, k: jax.Array) -> dict[str, jax.Array]:
     """The bounds of one key frequency under the names of analysis.json."""
-    proven = registry.frequency_bounds(registry.Subject(circuit, neurons, rule, k))
+    proven = registry.frequency_bounds(registry.RuleInCircuit(circuit, neurons, rule, k))
     return registry.bound_numbers(proven) | {"moments": moments.node_moments(rule.phi, rule.omega)}
 
 

@@ -79,6 +79,14 @@ def _vacuity(row):
     return [f["bounds"]["total"] / f["bounds"]["naive"] for f in row["frequencies"]]
 
 
+def _n_keys(row):
+    return len(row["frequencies"])
+
+
+def _multiples(row):
+    return len(row["relations"])
+
+
 def doubles(row: Row) -> int:
     """Pairs (k, 2k) among the key frequencies."""
     return sum(r["times"] == 2 for r in row["relations"])
@@ -94,6 +102,8 @@ def _related(side: str, times: int | None = None) -> Callable:
 _gamma, _m4, _error = _at("gamma_mean"), _at("bounds", "moments", 3), _at("quadrature_error", "relu")
 _std, _r2_full = _at("phase_circular_std"), _at("closed_form", "r2_full")
 _sweep, _total = _at("bounds", "sweep_upper"), _at("bounds", "total")
+_neurons, _scale, _loss, _proven = map(_at, ("n_neurons", "logit_scale", "cross_entropy", "proven_accuracy"))
+_mirrored, _logits = _at("terms", "mirrored"), _at("logit_bound", "total")
 
 STATISTICS: tuple[Statistic, ...] = (
     _worst(
@@ -134,28 +144,11 @@ STATISTICS: tuple[Statistic, ...] = (
         panel=_vacuity,
     ),
     _worst(max, "max_m4", "largest |M_4| share", "$|M_4|$ share", _m4, "quality", "log", short="|M_4|"),
-    _worst(
-        min,
-        "min_neurons",
-        "fewest neurons of a key",
-        "neurons of a key",
-        _at("n_neurons"),
-        "structure",
-        "log",
-    ),
+    _worst(min, "min_neurons", "fewest neurons of a key", "neurons of a key", _neurons, "structure", "log"),
     _worst(min, "min_weight_share", "smallest weight share of a key", None, _at("weight_share"), "structure"),
-    Statistic(
-        "n_keys",
-        "key frequencies",
-        "key frequencies",
-        lambda row: len(row["frequencies"]),
-        "structure",
-        short="keys",
-    ),
+    Statistic("n_keys", "key frequencies", "key frequencies", _n_keys, "structure", short="keys"),
     Statistic("doubles", "pairs (k, 2k) among them", None, doubles, "structure", short="(k,2k)"),
-    Statistic(
-        "multiples", "multiples 2 to 5 among them", None, lambda row: len(row["relations"]), "structure"
-    ),
+    Statistic("multiples", "multiples 2 to 5 among them", None, _multiples, "structure"),
     Statistic("r2_primary", "closed form, cos x: R2", None, _at("closed_form", "r2_primary"), "description"),
     Statistic(
         "r2_full",
@@ -167,48 +160,15 @@ STATISTICS: tuple[Statistic, ...] = (
         "R2 full",
         CLEAN_R2,
     ),
-    Statistic(
-        "mirrored",
-        "mirrored share of the logits",
-        None,
-        _at("terms", "mirrored"),
-        "symmetry",
-        short="mirrored",
-    ),
+    Statistic("mirrored", "mirrored share of the logits", None, _mirrored, "symmetry", short="mirrored"),
     Statistic("bias", "share that depends on c alone", None, _at("terms", "bias"), "symmetry", short="bias"),
     Statistic("swapped", "swapped share", None, _at("terms", "swapped"), "symmetry", short="swapped"),
-    Statistic(
-        "logit_bound",
-        "logit bound, form full",
-        "logit bound",
-        _at("logit_bound", "total"),
-        "description",
-        "log",
-    ),
-    Statistic(
-        "logit_scale",
-        "logit scale (rms)",
-        "logit scale (rms)",
-        _at("logit_scale"),
-        "structure",
-        "log",
-        "scale",
-    ),
-    Statistic(
-        "cross_entropy",
-        "cross-entropy (nats)",
-        "cross-entropy (nats)",
-        _at("cross_entropy"),
-        "quality",
-        "log",
-    ),
+    Statistic("logit_bound", "logit bound, form full", "logit bound", _logits, "description", "log"),
+    Statistic("logit_scale", "logit scale (rms)", "logit scale (rms)", _scale, "structure", "log", "scale"),
+    Statistic("cross_entropy", "cross-entropy (nats)", "cross-entropy (nats)", _loss, "quality", "log"),
     Statistic("min_margin", "smallest margin", "smallest margin", _at("min_margin"), "quality"),
     Statistic(
-        "proven_accuracy",
-        "accuracy proven by stage 1",
-        "accuracy proven, stage 1",
-        _at("proven_accuracy"),
-        "description",
+        "proven_accuracy", "accuracy proven by stage 1", "accuracy proven, stage 1", _proven, "description"
     ),
     Statistic("accuracy", "accuracy", None, _at("accuracy"), "outcome"),
 )
@@ -222,14 +182,6 @@ KEY_STATISTICS: tuple[KeyStatistic, ...] = (
     KeyStatistic("is_double_of_key", "k is 2 k' of a key k'", _related("is_key", 2)),
     KeyStatistic("is_multiple_of_key", "k is 2 to 5 times a key k'", _related("is_key")),
 )
-
-
-def statistic(name: str) -> Statistic:
-    """The entry of that name; raises ValueError where there is none."""
-    for entry in STATISTICS:
-        if entry.name == name:
-            return entry
-    raise ValueError(f"{name!r} is no statistic: there are {', '.join(s.name for s in STATISTICS)}")
 
 
 def analysed(rows: Sequence[Row], verdict: str | None = None) -> list[Row]:

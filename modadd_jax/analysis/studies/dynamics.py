@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax.analysis import closed_form
-from modadd_jax.analysis.bounds.registry import Subject, bound_numbers, frequency_bounds
+from modadd_jax.analysis.bounds.registry import RuleInCircuit, bound_numbers, frequency_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
 from modadd_jax.analysis.reading import check_circuit, read_frequency
@@ -108,7 +108,7 @@ class Snapshot(NamedTuple):
 def follow(circuit: Circuit, aligned: jax.Array, neurons: Neurons, k: jax.Array) -> tuple[Followed, dict]:
     """(Followed, closed-form tables [p, p] by form) of frequency k (() int), whether it is a key or not."""
     found = read_frequency(circuit, aligned, neurons, k)
-    bounds = bound_numbers(frequency_bounds(Subject(circuit, neurons, found.rule, k)))
+    bounds = bound_numbers(frequency_bounds(RuleInCircuit(circuit, neurons, found.rule, k)))
     weight, total = jnp.where(neurons.k == k, neurons.weight, 0).sum(), neurons.weight.sum()
 
     def defined(x):
