@@ -8,7 +8,6 @@ the keys that were cut, and the share of inputs that stage 1 of the certificate 
 experiments.summarize, which holds all bounds too.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from experiments import cli, loading
 from modadd_jax.analysis.population.verdicts import wilson
 from modadd_jax.analysis.studies import cut as cuts
 from modadd_jax.storage.load import seeds_alive_at
+from modadd_jax.storage.records import write_record
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
-from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
 
 CLEAN_FILE = "clean.json"
@@ -81,7 +81,7 @@ def main() -> None:
     record, start = {}, time.perf_counter()
     for name, workdir in workdirs.items():
         record[name] = cell_record(workdir, flags.FLAGS.proven, flags.FLAGS.all_steps)
-        write_atomically(out / CLEAN_FILE, json.dumps(record) + "\n")
+        write_record(out / CLEAN_FILE, "clean", {"cells": record}, {"run": path.name, "checkpoint": None})
         share = record[name]["clean"]
         print(
             f"{time.perf_counter() - start:6.1f} s  {name}: clean {share['count']} of {share['n']} "

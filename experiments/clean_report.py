@@ -16,7 +16,7 @@ from modadd_jax.analysis.population import cuts
 from modadd_jax.figures import clean as figures
 from modadd_jax.report import clean as report
 from modadd_jax.report.study import document_text, save_all
-from modadd_jax.storage.records import read_json
+from modadd_jax.storage.records import read_record
 from modadd_jax.storage.workdir import write_atomically
 
 CELLS = {
@@ -55,9 +55,9 @@ def figures_of(found: dict) -> dict:
     if "gammas" in found:
         histories = {
             ("cut" if cell["cuts"] else "nothing cut") + f", seed {cell['seeds'][0]['seed']}": cell["seeds"]
-            for cell in found["gammas"].values()
+            for cell in found["gammas"]["cells"].values()
         }
-        steps = [row["step"] for cell in found["gammas"].values() for row in cell["cuts"]]
+        steps = [row["step"] for cell in found["gammas"]["cells"].values() for row in cell["cuts"]]
         drawn["gammas"] = figures.gammas(histories, steps[0] - 1 if steps else None)
     return drawn
 
@@ -71,6 +71,7 @@ def parts_of(found: dict) -> list:
             tables = (
                 report.rules_table(f"rules{p}", record),
                 report.states_table(f"states{p}", record),
+                report.sizes_table(f"sizes{p}", record),
                 report.resistant_table(f"resistant{p}", record),
             )
             parts.append((f"One key cut, p = {p}", (), tables))
@@ -87,9 +88,10 @@ def parts_of(found: dict) -> list:
 
 def main() -> None:
     root = Path(flags.FLAGS.results)
-    names = ("cut59", "cut113", *CELLS, "gammas", "lottery")
-    found = {name: read_json(root / f"{name}.json") for name in names}
-    found = {name: record for name, record in found.items() if record is not None}
+    names = dict.fromkeys(("cut59", "cut113"), "cut") | dict.fromkeys((*CELLS, "gammas"), "clean")
+    names |= {"lottery": "lottery"}
+    files = {name: root / f"{name}.json" for name in names}
+    found = {name: read_record(file, names[name]) for name, file in files.items() if file.exists()}
     if not found:
         raise ValueError(f"{root} holds none of the files {', '.join(f'{name}.json' for name in names)}")
     text = document_text(["# From muddy to clean", *report.document(parts_of(found))])

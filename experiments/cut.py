@@ -10,7 +10,6 @@ readings of every row every --read_every steps, at the end with the share of inp
 certificate proves. 232 rows of the mainline take a minute for 4,000 steps on one H100, and hours on a CPU.
 """
 
-import json
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +23,8 @@ from modadd_jax import circuit
 from modadd_jax.analysis.studies import cut as cuts
 from modadd_jax.config import Config
 from modadd_jax.storage.load import seeds_alive_at
-from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.storage.records import write_record
+from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
@@ -90,11 +90,12 @@ def muddy_seeds(config: Config, params, most: int) -> tuple[np.ndarray, list[cut
     return np.array(rows), [read[row] for row in rows]
 
 
-def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
+def experiment(config: Config, params, out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """The whole record; what is known is written into `out` as soon as it is.
 
     Args:
       params: NumPy [S, ...] of all seeds of the config, all finite.
+      about: as of `records.write_record`.
     """
     start = time.perf_counter()
 
@@ -111,7 +112,6 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
     spread = cuts.cut_all(spread, config.model, [branch.k for branch in branches], whole)
     record = {
         "config": config.to_dict(),
-        "step": step,
         "seeds": [
             {"seed": int(seed), "before": cuts.plain(keys)} for seed, keys in zip(seeds, before, strict=True)
         ],
@@ -124,8 +124,10 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
     def note(done, params):
         read = cuts.read_all(params, config.model)
         for branch, keys in zip(record["branches"], read, strict=True):
-            branch["readings"].append({"more": done} | cuts.plain(keys))
-        write_atomically(out / CUT_FILE, json.dumps(record) + "\n")
+            found = cuts.plain(keys)
+            del found["paths"]  # of interest before the cut alone
+            branch["readings"].append({"more": done} | found)
+        write_record(out / CUT_FILE, "cut", record, about)
         clean = {kind: np.mean(of_kind) for kind, of_kind in by_kind(read).items()}
         say(f"{done} steps on: clean " + ", ".join(f"{kind} {share:.2f}" for kind, share in clean.items()))
 
@@ -152,7 +154,7 @@ def experiment(config: Config, params, out: Path, step: int) -> dict[str, Any]:
         say("proven before the cut")
         for branch, share in zip(record["branches"], cuts.proven_all(params_now, config.model), strict=True):
             branch["proven"] = share
-        write_atomically(out / CUT_FILE, json.dumps(record) + "\n")
+        write_record(out / CUT_FILE, "cut", record, about)
         say("proven after")
     return record
 
@@ -171,7 +173,9 @@ def main() -> None:
     own = config.replace(seeds=[config.train.seeds[i] for i in alive])
     out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
     with train.x64_of(config):
-        experiment(own, {name: np.asarray(x)[alive] for name, x in state.params.items()}, out, step)
+        params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
+        checkpoint = {"step": step, "params_sha256": sha256_of_params(params)}
+        experiment(own, params, out, {"run": workdir.path.name, "checkpoint": checkpoint})
     print(f"wrote {out / CUT_FILE}")
 
 

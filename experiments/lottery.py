@@ -7,7 +7,6 @@ The run's seeds begin again, so that nothing of its first steps need be saved, a
 step. Steps other than 0 are those of the first --most seeds. Writes lottery.json.
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -21,7 +20,8 @@ from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population.verdicts import wilson
 from modadd_jax.analysis.studies import lottery
 from modadd_jax.config import Config
-from modadd_jax.storage.workdir import Workdir, write_atomically
+from modadd_jax.storage.records import write_record
+from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 
@@ -115,7 +115,8 @@ def main() -> None:
     state = workdir.restore(train.state_like(config))[1]
     with train.x64_of(config):
         record = record_of(config, state.params, early_params(config, steps, flags.FLAGS.most))
-    write_atomically(out / "lottery.json", json.dumps(record, indent=1) + "\n")
+    about = {"run": workdir.path.name, "checkpoint": None}
+    write_record(out / "lottery.json", "lottery", record, about)
     print(f"wrote {out / 'lottery.json'}")
 
 

@@ -31,10 +31,10 @@ def rules_table(name: str, record: Mapping[str, Any]) -> Table:
         *(f"clean after {step:,} steps" for step in steps),
         "all answers right",
         Column("smallest margin, median", "{:.1f} -> {:.1f}"),
-        Column("proven by stage 1, median", "{:.1%} -> {:.1%}"),
+        Column("proven by stage 1, mean", "{:.1%} -> {:.1%}"),
         Column("keys, median", ".1f"),
     )
-    p, step = record["config"]["model"]["p"], record["step"]
+    p, step = record["config"]["model"]["p"], record["checkpoint"]["step"]
     caption = (
         f"{len(record['seeds'])} muddy seeds at p = {p}, cut at step {step:,}. Shares with Wilson's interval."
     )
@@ -54,6 +54,15 @@ def states_table(name: str, record: Mapping[str, Any]) -> Table:
     return listed(name, caption, columns, lines)
 
 
+def sizes_table(name: str, record: Mapping[str, Any]) -> Table:
+    """Seeds of few and many keys apart."""
+    rows = cuts.size_rows(record)
+    heads = tuple(name for name in rows[0] if name not in ("keys", "n"))
+    lines = [(row["keys"], row["n"], *(share_text(row[head]) for head in heads)) for row in rows]
+    columns = ("keys", "seeds", *(f"clean, cut: {head}" for head in heads))
+    return listed(name, "By the number of keys before the cut.", columns, lines)
+
+
 def resistant_table(name: str, record: Mapping[str, Any]) -> Table:
     """The seeds that no single cut makes clean."""
     lines = [
@@ -69,10 +78,10 @@ def _seeds_cut(cell: Mapping[str, Any]) -> str:
     return f"{len(cell['cuts'])} in {len(seeds)} seeds" if seeds else "none"
 
 
-def cells_table(name: str, caption: str, record: Mapping[str, Mapping[str, Any]]) -> Table:
+def cells_table(name: str, caption: str, record: Mapping[str, Any]) -> Table:
     """A row for each cell that experiments.clean read."""
     lines = []
-    for cell, found in record.items():
+    for cell, found in record["cells"].items():
         rows = [row for row in found["seeds"] if "k" in row]
         lines.append(
             (
@@ -81,7 +90,7 @@ def cells_table(name: str, caption: str, record: Mapping[str, Mapping[str, Any]]
                 f"{found['all_right']} of {len(found['seeds'])}",
                 cuts.median([len(row["k"]) for row in rows]),
                 cuts.median([row["min_margin"] for row in rows]),
-                cuts.median([row["proven"] for row in rows if "proven" in row]),
+                cuts.mean([row["proven"] for row in rows if "proven" in row]),
                 _seeds_cut(found),
             )
         )
@@ -91,16 +100,16 @@ def cells_table(name: str, caption: str, record: Mapping[str, Mapping[str, Any]]
         "all answers right",
         Column("keys, median", ".1f"),
         Column("smallest margin, median", ".1f"),
-        Column("proven by stage 1, median", ".1%"),
+        Column("proven by stage 1, mean", ".1%"),
         "cuts",
     )
     return listed(name, caption, columns, lines)
 
 
-def left_table(name: str, record: Mapping[str, Mapping[str, Any]]) -> Table:
+def left_table(name: str, record: Mapping[str, Any]) -> Table:
     """Every seed of the cells that cut and is not clean at the end."""
     lines = []
-    for cell, found in record.items():
+    for cell, found in record["cells"].items():
         if not found["config"]["train"]["cut_steps"]:
             continue
         for row in found["seeds"]:

@@ -51,8 +51,8 @@ def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     done = command("clean", f"--workdir={tmp_path}/sweep --out={tmp_path}/results --all_steps")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "results" / "clean.json").read_text())
-    assert [cell["cuts"] != [] for cell in record.values()] == [False, True]
-    cut = record["cut_steps=10"]
+    assert [cell["cuts"] != [] for cell in record["cells"].values()] == [False, True]
+    cut = record["cells"]["cut_steps=10"]
     assert [(row["seed"], row["step"]) for row in cut["seeds"]] == [(0, 0), (1, 0), (0, 20), (1, 20)]
     place = tmp_path / "sweep" / "cells" / "cut_steps="
     done = command("lottery", f"--workdir={place} --early=0,10 --out={tmp_path}/results")

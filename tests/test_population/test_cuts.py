@@ -36,7 +36,7 @@ def record():
     ]
     branches += [branch(seed, "neurons", 8, False) for seed in (5, 7)]
     return {
-        "config": {"model": {"p": 23}}, "step": 100, "seeds": seeds, "branches": branches,
+        "config": {"model": {"p": 23}}, "checkpoint": {"step": 100}, "seeds": seeds, "branches": branches,
         "proven_before": [0.5, 0.7],
     }  # fmt: skip
 

@@ -117,6 +117,10 @@ def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
+def mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
 def rule_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each rule: clean shares by steps after the cut, and what the cut cost."""
     rows = []
@@ -134,8 +138,8 @@ def rule_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "all_right": sum(last(o)["accuracy"] == 1 for o in found),
                 "margin_before": median([o.before["min_margin"] for o in found]),
                 "margin_after": median([last(o)["min_margin"] for o in found]),
-                "proven_before": median([proven_before[o.seed] for o in found if o.seed in proven_before]),
-                "proven_after": median(proven),
+                "proven_before": mean([proven_before[o.seed] for o in found if o.seed in proven_before]),
+                "proven_after": mean(proven),
                 "keys_left": median([len(last(o)["k"]) for o in found]),
             }
         )
@@ -154,6 +158,20 @@ def state_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         any_key = [o for o in found["any key (all in turn)"] if state_of(o.before) == state]
         cured = {o.seed for o in any_key if last(o)["clean"]}
         rows.append(row | {"some key": wilson(len(cured), row["n"])._asdict()})
+    return rows
+
+
+def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Seeds by their number of keys: how many there were, and what share each cut made clean."""
+    found = by_rule(record)
+    names = ("nothing (control)", "the lightest key", "any key (all in turn)")
+    rows = []
+    for size in sorted({len(row["before"]["k"]) for row in record["seeds"]}):
+        row = {"keys": size, "n": sum(len(seed["before"]["k"]) == size for seed in record["seeds"])}
+        for name in names:
+            own = [o for o in found[name] if len(o.before["k"]) == size]
+            row[name] = wilson(sum(last(o)["clean"] for o in own), len(own))._asdict()
+        rows.append(row)
     return rows
 
 
