@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from modadd_jax.analysis.population.cuts import Outcome, last
 from modadd_jax.analysis.population.verdicts import CLEAN_R2
@@ -81,6 +82,16 @@ def before_after(groups: Mapping[str, Sequence[Outcome]]) -> Figure:
         ax.set_title(title)
         ax.set_xlabel(r"smallest $\gamma$")
     axes[0].set_ylabel("closed form, $1-R^2$")
+    marks = (
+        ("s", style.VERMILLION, "before"),
+        ("o", style.BLUE, "after, muddy"),
+        ("o", style.GREEN, "after, clean"),
+    )
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=3, linestyle="none", label=label)
+        for marker, colour, label in marks
+    ]
+    axes[0].legend(handles=handles, loc="lower left")
     return fig
 
 

@@ -48,7 +48,7 @@ def _trained(config: Config, rates) -> optax.GradientTransformation:
     b1, b2 = train.beta1, train.beta2
     if train.optimizer == "adamw":
         return optax.adamw(rate, b1=b1, b2=b2, weight_decay=decay)
-    if train.optimizer == "muon":  # of W_in and W_out; embeddings and all else by AdamW at the same rates
+    if train.optimizer == "muon":  # of W_in and W_out; all else by optax's NAdamW at the same rates
         return optax.contrib.muon(
             rate, weight_decay=decay, consistent_rms=MUON_RMS, adam_b1=b1, adam_b2=b2,
             adam_weight_decay=decay,
