@@ -222,19 +222,14 @@ def all_finite(state: TrainState) -> jax.Array:
 
 def specs_of(configs: Iterable[Config]) -> SeedSpec:
     """The rows of all seeds of some configs of one dtype, one config after the other: NumPy [S]."""
-    configs = list(configs)
-    rows = [
-        (seed, config.train.learning_rate, config.train.weight_decay, config.model.attention_rate)
-        for config in configs
-        for seed in config.train.seeds
-    ]
-    seeds, *rates = zip(*rows, strict=True)
-    dtype = np.dtype(configs[0].train.dtype)
-    enlarged = [config.train.enlarged for config in configs for _ in config.train.seeds]
+    rows = [(config, seed) for config in configs for seed in config.train.seeds]
+    dtype = np.dtype(rows[0][0].train.dtype)
     return SeedSpec(
-        np.asarray(seeds, np.int32),
-        *(np.asarray(rate, dtype) for rate in rates),
-        np.asarray(enlarged, np.int32),
+        seed=np.array([seed for _, seed in rows], np.int32),
+        learning_rate=np.array([config.train.learning_rate for config, _ in rows], dtype),
+        weight_decay=np.array([config.train.weight_decay for config, _ in rows], dtype),
+        attention_rate=np.array([config.model.attention_rate for config, _ in rows], dtype),
+        enlarged=np.array([config.train.enlarged for config, _ in rows], np.int32),
     )
 
 

@@ -151,7 +151,7 @@ def state_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = by_rule(record)
     rows = []
     for state in ("helped", "starved", "other"):
-        row = {"state": state}
+        row: dict[str, Any] = {"state": state}
         for name in ("nothing (control)", "the lightest key"):
             own = [o for o in found[name] if state_of(o.before) == state]
             row |= {"n": len(own), name: wilson(sum(last(o)["clean"] for o in own), len(own))._asdict()}
@@ -167,7 +167,10 @@ def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = ("nothing (control)", "the lightest key", "any key (all in turn)")
     rows = []
     for size in sorted({len(row["before"]["k"]) for row in record["seeds"]}):
-        row = {"keys": size, "n": sum(len(seed["before"]["k"]) == size for seed in record["seeds"])}
+        row: dict[str, Any] = {
+            "keys": size,
+            "n": sum(len(seed["before"]["k"]) == size for seed in record["seeds"]),
+        }
         for name in names:
             own = [o for o in found[name] if len(o.before["k"]) == size]
             row[name] = wilson(sum(last(o)["clean"] for o in own), len(own))._asdict()
