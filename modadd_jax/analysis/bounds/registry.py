@@ -142,7 +142,12 @@ BOUNDS: tuple[BoundSpec, ...] = (
     _rule("koksma", lambda r: classical.koksma_bound(r.rule.phi, r.rule.omega), "Koksma", "Koksma"),
     _rule("l2", lambda r: classical.l2_bound(r.rule.phi, r.rule.omega), "L2", "$L_2$"),
     _rule("series", lambda r: moments.series_bound(*r.nodes).bound, "16 moments and tail", "16 moments"),
-    _abs("sweep_abs", lambda r: supremum(*r.nodes, "abs").bound, "abs part: sweep", "sweep, abs"),
+    _abs(
+        "sweep_abs",
+        lambda r: supremum(r.rule.phi, 2 * r.rule.phi, r.rule.omega, "abs").bound,
+        "abs part: sweep",
+        "sweep, abs",
+    ),
     _abs(
         "lipschitz_abs",
         lambda r: classical.lipschitz_abs_bound(r.rule),
