@@ -1,6 +1,6 @@
 """Which frequencies win: the final keys, and each neuron's, predicted from the weights at an early step.
 
-In the lottery of He et al. (arXiv 2602.16849) a neuron grows at the frequency where its waves begin large and
+In the lottery of arXiv 2602.16849 a neuron grows at the frequency where its waves begin large and
 its output phase begins near the sum of its input phases. Here that is a score of every neuron and frequency,
 
     amplitude  |U_i(k)| |V_i(k)| |w_i(k)|
