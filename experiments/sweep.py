@@ -17,6 +17,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments import cli, distributed
+from modadd_jax.analysis.studies.cut import cut_muddy
 from modadd_jax.storage.sweep_dir import plan_sweep, train_sweep
 from modadd_jax.training import parallel
 
@@ -36,7 +37,7 @@ def main() -> None:
     root, base, grids = Path(flags.FLAGS.workdir), cli.config_from_flags(), flags.FLAGS.grid
     plan_sweep(root, base, grids)  # what is wrong is said before JAX starts
     distributed.join(base.train.num_seeds)
-    sweep = train_sweep(root, base, grids, flags.FLAGS.wave_size, flags.FLAGS.resume)
+    sweep = train_sweep(root, base, grids, flags.FLAGS.wave_size, flags.FLAGS.resume, cut_muddy)
     if parallel.is_first() and all(config.model.is_separable for config in sweep.cells.values()):
         print(f"next: python -m experiments.summarize --workdir {root}")
 

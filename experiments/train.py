@@ -19,6 +19,7 @@ or with --distributed under SLURM or on a TPU pod.
 from absl import flags
 
 from experiments import cli, distributed
+from modadd_jax.analysis.studies.cut import cut_muddy
 from modadd_jax.config import Config
 from modadd_jax.training import loop as training
 from modadd_jax.training import parallel
@@ -41,7 +42,7 @@ def main() -> None:
     config = cli.config_from_flags()
     path = flags.FLAGS.workdir or default_workdir(config)
     distributed.join(config.train.num_seeds)
-    training.run(config, path, flags.FLAGS.wave_size, flags.FLAGS.resume)
+    training.run(config, path, flags.FLAGS.wave_size, flags.FLAGS.resume, cut_muddy)
     if config.model.is_separable and parallel.is_first():
         print(f"next: python -m experiments.analyze --workdir {path}")
 

@@ -24,6 +24,7 @@ from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.certificates import strategies
 from modadd_jax.analysis.reading import Reading
+from modadd_jax.analysis.studies.cut import cut_muddy
 from modadd_jax.circuit import Circuit
 from modadd_jax.config import Config
 from modadd_jax.data import train_mask
@@ -66,7 +67,7 @@ def train(config: Config, path: str | Path, *, wave_size: int | None = None, res
     if wave_size is not None and (not isinstance(wave_size, int) or wave_size < 1):
         raise ValueError(f"wave_size must be a whole number of at least 1, got {wave_size!r}")
     parallel.use_cores(config.train.num_seeds)
-    return Run(loop.run(config, path, wave_size, resume))
+    return Run(loop.run(config, path, wave_size, resume, cut_muddy))
 
 
 def make_train(config: Config) -> Callable[[jax.Array], tuple[TrainState, Metrics]]:
@@ -88,6 +89,8 @@ def make_train(config: Config) -> Callable[[jax.Array], tuple[TrainState, Metric
     _require(config, "config", Config, "as ma.preset gives it")
     if config.imported:
         raise ValueError("config is that of an imported model: there is no training to repeat")
+    if config.train.cuts:
+        raise ValueError("cut_steps: a cut is decided between steps, so ma.train alone makes it")
     whole, rest = divmod(config.train.num_steps, config.train.eval_every)
 
     def train(key: jax.Array) -> tuple[TrainState, Metrics]:

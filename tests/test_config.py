@@ -247,7 +247,7 @@ def test_counts():
 
 
 def test_presets():
-    assert set(PRESETS) == {"mainline", "p113", "gbmi", "zhong", "quick"}
+    assert set(PRESETS) == {"mainline", "p113", "gbmi", "zhong", "quick", "clean"}
     # The authors' configuration, field by field.
     assert preset("mainline").differing_fields(preset("p113")) == {
         "model.p": (59, 113),

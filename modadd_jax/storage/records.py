@@ -26,7 +26,12 @@ class Schema(NamedTuple):
     indent: int | None = 1  # None: on one line, for long lists of numbers
 
 
-SCHEMAS = {"anomaly": Schema(indent=None), "certificate": Schema(indent=None)}  # others are as Schema()
+SCHEMAS = {
+    "anomaly": Schema(indent=None),
+    "certificate": Schema(indent=None),
+    "clean": Schema(indent=None),
+    "cut": Schema(indent=None),
+}  # others are as Schema()
 
 
 def schema_of(name: str) -> Schema:

@@ -188,7 +188,12 @@ def batches(cells: Mapping[str, Config], wave_size: int | None) -> list[list[str
 
 
 def train_sweep(
-    root: Path, base: Config, grids: Sequence[str], wave_size: int | None = None, resume: bool = True
+    root: Path,
+    base: Config,
+    grids: Sequence[str],
+    wave_size: int | None = None,
+    resume: bool = True,
+    cutter: loop.Cutter | None = None,
 ) -> Sweep:
     """Trains the cells that the grids name, or goes on with them, and those of the sweep that is there.
 
@@ -200,6 +205,7 @@ def train_sweep(
       grids: see the head of this module.
       wave_size: most seeds trained at once; None for as many as the devices' memory holds.
       resume: whether a cell that is there in part is gone on with.
+      cutter: how keys are cut, where a cell has cut_steps.
     Raises:
       ValueError: as `plan_sweep`, and at the end where cells failed.
     """
@@ -214,13 +220,15 @@ def train_sweep(
                     write_sweep(root, sweep)
         with parallel.raise_on_all_processes():
             sweep = read_sweep(root)
-        failures = _train_cells(root, sweep, wave_size, resume)
+        failures = _train_cells(root, sweep, wave_size, resume, cutter)
     if failures:
         raise ValueError(f"{len(failures)} of {len(sweep.cells)} cells failed; the first: {failures[0]}")
     return sweep
 
 
-def _train_cells(root: Path, sweep: Sweep, wave_size: int | None, resume: bool) -> list[str]:
+def _train_cells(
+    root: Path, sweep: Sweep, wave_size: int | None, resume: bool, cutter: loop.Cutter | None
+) -> list[str]:
     """Trains every cell that is not complete; which failed, and why."""
     failures: list[str] = []
     plan = batches(sweep.cells, wave_size)
@@ -228,7 +236,7 @@ def _train_cells(root: Path, sweep: Sweep, wave_size: int | None, resume: bool) 
         if parallel.is_first():
             print(f"[{number}/{len(plan)}] {'; '.join(batch)}", flush=True)
         runs = [loop.Run(sweep.cells[name], root / place_of(name)) for name in batch]
-        for name, error in zip(batch, loop.run_together(runs, wave_size, resume), strict=True):
+        for name, error in zip(batch, loop.run_together(runs, wave_size, resume, cutter), strict=True):
             if error is not None:
                 failures.append(f"{name}: {error}")
                 print(f"failed: {failures[-1]}", flush=True)

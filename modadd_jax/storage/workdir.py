@@ -1,7 +1,7 @@
 """A workdir: what a run leaves on disk, and the only module that knows orbax.
 
     workdir/config.json          Config.to_dict()
-    workdir/metrics.jsonl        one line for each evaluation and seed
+    workdir/metrics.jsonl        one line for each evaluation and seed, and for each key cut
     workdir/sessions.jsonl       one line for each process that trained here: from which step on, and the
                                  arithmetic that decides the last bits (versions, devices, cores)
     workdir/checkpoints/<step>/  an orbax checkpoint of the TrainState of all seeds
@@ -295,6 +295,17 @@ class Workdir:
             file.write(json.dumps(record) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
+        """The evaluations, in the order written. Raises as `read_cuts`."""
+        return [row for row in self._read_rows() if "cut" not in row]
+
+    def read_cuts(self) -> list[dict[str, Any]]:
+        """The keys cut: step (the first update after it), seed, cut (the frequency) and keys (it had before).
+
+        Raises ValueError for a finished line that is no JSON object of a step.
+        """
+        return [row for row in self._read_rows() if "cut" in row]
+
+    def _read_rows(self) -> list[dict[str, Any]]:
         """All rows, in the order written; an unfinished last line (a killed run) is left out.
 
         Raises ValueError for a finished line that is no JSON object of a step.
@@ -315,7 +326,7 @@ class Workdir:
 
     def truncate_metrics(self, step: int) -> None:
         """Drop the rows after `step`, which a resumed run will write again."""
-        rows = [row for row in self.read_metrics() if row["step"] <= step]
+        rows = [row for row in self._read_rows() if row["step"] <= step]
         write_atomically(self.path / METRICS_FILE, "".join(json.dumps(row) + "\n" for row in rows))
 
 

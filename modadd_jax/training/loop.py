@@ -10,7 +10,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from modadd_jax.config import Config
 from modadd_jax.storage.workdir import Workdir, locked
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
+from modadd_jax.training.cutting import Cutter, check_cutter, cut_rows
 
 # Steps between two looks at the signals: a run asked to stop does so within that many.
 PIECE = 50
@@ -66,9 +67,10 @@ def evaluated_steps(config: Config) -> set[int]:
     return steps | {step for step in saved_steps(config) if step < t.eval_every and t.early_checkpoints}
 
 
-def stops(config: Config, start: int) -> list[int]:
-    """The steps after `start`, ascending, at which training pauses to evaluate, save or look at signals."""
-    marks = sorted({start} | {step for step in saved_steps(config) | evaluated_steps(config) if step > start})
+def stops(config: Config, start: int, cuts: Iterable[int] = ()) -> list[int]:
+    """The steps after `start`, ascending, where training pauses: to evaluate, save, cut, look at signals."""
+    steps = saved_steps(config) | evaluated_steps(config) | set(cuts)
+    marks = sorted({start} | {step for step in steps if step > start})
     pieces = (range(low + PIECE, high, PIECE) for low, high in itertools.pairwise(marks))
     return sorted(set(marks[1:]).union(*pieces))
 
@@ -177,7 +179,13 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
         yield Start(workdir, step, state)
 
 
-def run(config: Config, path: str | Path, wave_size: int | None = None, resume: bool = True) -> Workdir:
+def run(
+    config: Config,
+    path: str | Path,
+    wave_size: int | None = None,
+    resume: bool = True,
+    cutter: Cutter | None = None,
+) -> Workdir:
     """Trains all seeds of one config into the workdir `path`, or goes on from its last checkpoint.
 
     Args: as of `run_together`.
@@ -186,14 +194,15 @@ def run(config: Config, path: str | Path, wave_size: int | None = None, resume: 
       ValueError: where no seed is finite any more; the last checkpoint stays the one before.
       SystemExit: after SIGTERM, when the state is saved.
     """
+    check_cutter(config, cutter)
     with Preemption() as stop, opened(Run(config, Path(path)), resume) as start:
-        advance([start], wave_size, stop)
+        advance([start], wave_size, stop, cutter=cutter)
         end_if_asked(stop)
         return start.workdir
 
 
 def run_together(
-    runs: list[Run], wave_size: int | None = None, resume: bool = True
+    runs: list[Run], wave_size: int | None = None, resume: bool = True, cutter: Cutter | None = None
 ) -> list[ValueError | OSError | None]:
     """Trains runs that share a program, or goes on from their last checkpoints: cells of a sweep.
 
@@ -203,6 +212,7 @@ def run_together(
       runs: configs with equal `train.compile_key` and equal schedules.
       wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
       resume: whether a workdir that holds some of this run already is gone on with.
+      cutter: how keys are cut, where a config has cut_steps.
     Returns:
       for each run why it could not be trained, None where it was: a path that holds something else or is in
       use, a file that cannot be written. One that cannot be opened leaves the others alone; one that cannot
@@ -210,6 +220,8 @@ def run_together(
     Raises:
       SystemExit: after SIGTERM, when the state is saved.
     """
+    for run in runs:
+        check_cutter(run.config, cutter)
     failures: list[ValueError | OSError | None] = [None] * len(runs)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(Preemption())
@@ -227,7 +239,7 @@ def run_together(
         for _, group in itertools.groupby(sorted(starts, key=place), key=place):
             indices = list(group)
             try:
-                advance([starts[index] for index in indices], wave_size, stop, end_without_seeds=True)
+                advance([starts[index] for index in indices], wave_size, stop, cutter, end_without_seeds=True)
             except (ValueError, OSError) as error:
                 for index in indices:
                     failures[index] = error
@@ -302,6 +314,22 @@ class Batch:
                     workdir.append_metrics(own)
         return summary(list(itertools.chain(*rows)))
 
+    def cut(self, cutter: Cutter) -> dict[Path, int]:
+        """Cuts keys where this step is one of a run's `cut_steps`. Returns of how many seeds of each run."""
+        whole, counts = split(self.gathered(self.states), self.ends), {}
+        for index, (workdir, ok) in enumerate(
+            zip(self.workdirs, np.split(self.alive, self.ends), strict=True)
+        ):
+            if self.step in workdir.config.train.cuts and ok.any():
+                whole[index], rows = cut_rows(workdir.config, whole[index], cutter, ok)
+                counts[workdir.path] = len(rows)
+                with parallel.raise_on_all_processes():
+                    if parallel.is_first():
+                        workdir.append_metrics(rows)
+        joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *whole)
+        self.states = parallel.scatter(joined, self.plan)
+        return counts
+
     def save(self, step: int) -> None:
         """Saves the state of every run as `step`."""
         whole = self.gathered(self.states)
@@ -311,7 +339,11 @@ class Batch:
 
 
 def advance(
-    starts: list[Start], wave_size: int | None, stop: Preemption, end_without_seeds: bool = False
+    starts: list[Start],
+    wave_size: int | None,
+    stop: Preemption,
+    cutter: Cutter | None = None,
+    end_without_seeds: bool = False,
 ) -> None:
     """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
     config = starts[0].workdir.config
@@ -320,7 +352,7 @@ def advance(
     with train.x64_of(config), contextlib.closing(Progress(config, starts[0].step)) as progress:
         batch = Batch(starts, wave_size)
         batch.begin()
-        _train(batch, progress, stop, end_without_seeds)
+        _train(batch, progress, stop, cutter, end_without_seeds)
         for workdir, ok in zip(batch.workdirs, np.split(batch.alive, batch.ends), strict=True):
             failed = [seed for seed, fine in zip(workdir.config.train.seeds, ok, strict=True) if not fine]
             if failed:
@@ -328,15 +360,21 @@ def advance(
             progress.say(f"trained {config.train.num_steps} steps into {workdir.path}")
 
 
-def _train(batch: Batch, progress: Progress, stop: Preemption, end_without_seeds: bool) -> None:
+def _train(
+    batch: Batch, progress: Progress, stop: Preemption, cutter: Cutter | None, end_without_seeds: bool
+) -> None:
     config = batch.config
     evaluated, saved, last = evaluated_steps(config), saved_steps(config), config.train.num_steps
     if batch.is_fresh:
         text = batch.measure()
         batch.save(0)
         progress.update(0, text)
-    for step in stops(config, batch.step):
+    cuts = {step for workdir in batch.workdirs for step in workdir.config.train.cuts}
+    for step in stops(config, batch.step, cuts):
         before = batch.step
+        if before in cuts:
+            for path, count in batch.cut(cutter).items():
+                progress.say(f"step {before}: a key is cut of {count} seeds of {path}")
         for who in batch.train_to(step):
             progress.say(f"{who} stopped: not finite between steps {before} and {step}")
         if not batch.alive.any():

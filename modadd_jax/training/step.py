@@ -21,7 +21,9 @@ from modadd_jax import circuit, float64, losses, model
 from modadd_jax.config import Config
 from modadd_jax.data import Grid, Pairs, all_targets, targets, train_grid, train_mask, train_pairs
 from modadd_jax.training import attention, parallel
+from modadd_jax.training.enlarge import enlarge
 from modadd_jax.training.folded import PARTS, folded_loss, grid_loss
+from modadd_jax.training.optimizers import make_optimizer
 
 
 class SeedSpec(NamedTuple):
@@ -31,6 +33,7 @@ class SeedSpec(NamedTuple):
     learning_rate: jax.Array  # () in the run's dtype
     weight_decay: jax.Array  # () in the run's dtype
     attention_rate: jax.Array  # () in the run's dtype; used by the forward pass `tables` alone
+    enlarged: jax.Array  # int32 (): frequencies that begin enlarged
 
 
 class TrainState(NamedTuple):
@@ -51,27 +54,6 @@ class Metrics(NamedTuple):
     min_margin: jax.Array  # over all p^2 inputs; positive where every answer is right
 
 
-def make_optimizer(config: Config, row: SeedSpec | None = None) -> optax.GradientTransformation:
-    """AdamW with linear warm-up from 0; frozen parameters get neither gradient nor decay.
-
-    `row` has the learning rate and the weight decay; by default they are the config's.
-    """
-    train = config.train
-    rates = train if row is None else row
-    schedule = optax.linear_schedule(0.0, rates.learning_rate, max(train.warmup_steps, 1))
-    if train.warmup_steps == 0:
-        schedule = optax.constant_schedule(rates.learning_rate)
-    adamw = optax.adamw(schedule, b1=train.beta1, b2=train.beta2, weight_decay=rates.weight_decay)
-    if config.model.biases != "frozen":
-        return adamw
-
-    def labels(params):
-        frozen = model.frozen_params(params, config.model)
-        return {name: "frozen" if frozen[name] else "trained" for name in params}
-
-    return optax.partition({"trained": adamw, "frozen": optax.set_to_zero()}, labels)
-
-
 def x64_of(config: Config):
     """A context in which arrays are as wide as the run's, whatever the process has chosen.
 
@@ -87,18 +69,26 @@ def seed_keys(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
     return init_key, split_key
 
 
-def init_state(seed: jax.Array, config: Config) -> TrainState:
+def init_state(seed: jax.Array, config: Config, enlarged: jax.Array | None = None) -> TrainState:
     """`state_of_key` of a seed (int32 scalar)."""
-    return state_of_key(seed_keys(seed)[0], config)
+    return state_of_key(seed_keys(seed)[0], config, enlarged)
 
 
-def state_of_key(key: jax.Array, config: Config) -> TrainState:
+def state_of_key(key: jax.Array, config: Config, enlarged: jax.Array | None = None) -> TrainState:
     """Fresh parameters and optimiser of one seed, in the run's dtype. Consumes `key`.
 
     float64 weights begin as the float32 ones of the same seed, so that two runs that differ in dtype alone
-    begin at the same model. Needs `x64_of` the config.
+    begin at the same model. Needs `x64_of` the config. `enlarged`: how many frequencies begin enlarged; by
+    default the config's number.
     """
     params = model.init_params(key, config.model)
+    count = config.train.enlarged if enlarged is None else enlarged
+    if enlarged is not None or count:
+        params = jax.lax.cond(
+            jnp.asarray(count) > 0,
+            lambda: enlarge(jax.random.fold_in(key, 1), params, count, config),
+            lambda: params,
+        )
     params = {name: x.astype(config.train.dtype) for name, x in params.items()}
     return TrainState(params, make_optimizer(config).init(params), jnp.int32(0))
 
@@ -232,15 +222,15 @@ def all_finite(state: TrainState) -> jax.Array:
 
 def specs_of(configs: Iterable[Config]) -> SeedSpec:
     """The rows of all seeds of some configs of one dtype, one config after the other: NumPy [S]."""
-    configs = list(configs)
-    rows = [
-        (seed, config.train.learning_rate, config.train.weight_decay, config.model.attention_rate)
-        for config in configs
-        for seed in config.train.seeds
-    ]
-    seeds, *rates = zip(*rows, strict=True)
-    dtype = np.dtype(configs[0].train.dtype)
-    return SeedSpec(np.asarray(seeds, np.int32), *(np.asarray(rate, dtype) for rate in rates))
+    rows = [(config, seed) for config in configs for seed in config.train.seeds]
+    dtype = np.dtype(rows[0][0].train.dtype)
+    return SeedSpec(
+        seed=np.array([seed for _, seed in rows], np.int32),
+        learning_rate=np.array([config.train.learning_rate for config, _ in rows], dtype),
+        weight_decay=np.array([config.train.weight_decay for config, _ in rows], dtype),
+        attention_rate=np.array([config.model.attention_rate for config, _ in rows], dtype),
+        enlarged=np.array([config.train.enlarged for config, _ in rows], np.int32),
+    )
 
 
 def compile_key(config: Config) -> Config:
@@ -249,8 +239,11 @@ def compile_key(config: Config) -> Config:
     Two configs with equal `compile_key` can train together (`specs_of` has what differs). Softmax attention
     of all rates below 1 is one program.
     """
-    free = ("seed", "num_seeds", "seed_list", "learning_rate", "weight_decay")
-    schedule = ("num_steps", "eval_every", "checkpoint_every", "early_checkpoints")
+    free = ("seed", "num_seeds", "seed_list", "learning_rate", "weight_decay", "enlarged")
+    free += ("cut_steps", "cut_rule", "cut_keep")
+    schedule = ("eval_every", "checkpoint_every", "early_checkpoints")
+    if (config.train.final_rate, config.train.final_decay) == (1.0, 1.0):
+        schedule += ("num_steps",)
     default = Config().train
     traced = {"attention_rate": 0.0} if config.tabled else {}
     return config.replace(**{name: getattr(default, name) for name in free + schedule}, **traced)
@@ -284,7 +277,7 @@ def _seed_functions(config: Config, group: int | None, split: int, form: str):
     axis = parallel.PAIRS_AXIS if split > 1 else None
 
     def init(row):
-        return init_state(row.seed, config), seed_mask(row.seed, config)
+        return init_state(row.seed, config, row.enlarged), seed_mask(row.seed, config)
 
     @functools.lru_cache
     def chunk(num_steps: int):

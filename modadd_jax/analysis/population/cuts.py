@@ -1,0 +1,199 @@
+"""What came of cutting keys: shares of clean seeds by rule, from the rows that experiments.cut wrote.
+
+A record has `seeds` (each with its reading `before`) and `branches` (networks that trained on after a cut, or
+without one, each with its `readings`); a reading holds plain lists over keys, heaviest first. Every key of
+every seed has a branch, so that any rule is a choice among them. Plain numbers in and out.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, wilson
+
+# Below this a key's own gamma is weak: no clean seed of the mainline has a smaller one but for 2 of 96.
+WEAK_GAMMA = 0.08
+# The least gamma that counts as help through linear paths: a sixth of that of a key of a clean circuit.
+HELP = 0.02
+
+Reading = Mapping[str, Any]
+
+
+class Outcome(NamedTuple):
+    """One seed under one rule."""
+
+    seed: int
+    before: Reading
+    branch: Mapping[str, Any]
+
+
+def weakest(reading: Reading) -> int:
+    """Place of the key of smallest gamma."""
+    return min(range(len(reading["k"])), key=lambda i: reading["gamma"][i])
+
+
+def double_of(reading: Reading, p: int) -> int:
+    """The key at 2k, k the key of smallest gamma; 0 where it is none."""
+    twice = 2 * reading["k"][weakest(reading)] % p
+    twice = min(twice, p - twice)
+    return twice if twice in reading["k"] else 0
+
+
+def helper_of(reading: Reading) -> int:
+    """The key whose neurons carry most to the key of smallest gamma, at least `HELP`; else 0."""
+    paths = reading["paths"][weakest(reading)]
+    best = max(range(len(paths)), key=lambda i: paths[i])
+    return reading["k"][best] if paths[best] > HELP else 0
+
+
+def state_of(reading: Reading) -> str:
+    """Why a reading is not clean, by its key of smallest gamma: helped, starved or other; or clean."""
+    if reading["clean"]:
+        return "clean"
+    if reading["gamma"][weakest(reading)] >= WEAK_GAMMA:
+        return "other"
+    return "helped" if helper_of(reading) else "starved"
+
+
+def faults(reading: Reading) -> str:
+    """What a reading lacks of a clean one, in words."""
+    stds = zip(reading["k"], reading["phase_std"], strict=True)
+    found = [f"key {k}: {std:.3f} rad" for k, std in stds if std > CLEAN_PHASE_STD]
+    if reading["r2_full"] < CLEAN_R2:
+        found.append(f"R² {reading['r2_full']:.3f}")
+    if reading["accuracy"] < 1:
+        found.append(f"accuracy {reading['accuracy']:.4f}")
+    return ", ".join(found)
+
+
+# What each rule cuts of a seed's reading: a key, 0 where it names none.
+RULES: dict[str, Callable[[Reading, int], int]] = {
+    "the lightest key": lambda reading, p: reading["k"][-1],
+    "the key at 2k, k of smallest gamma": double_of,
+    "the key that helps k by linear paths": lambda reading, p: helper_of(reading),
+    "k of smallest gamma itself": lambda reading, p: reading["k"][weakest(reading)],
+    "the heaviest key": lambda reading, p: reading["k"][0],
+}
+
+
+def branches_of(record: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], list[Mapping[str, Any]]]]:
+    """Every seed with its branches."""
+    for row in record["seeds"]:
+        yield row, [branch for branch in record["branches"] if branch["seed"] == row["seed"]]
+
+
+def outcomes(record: Mapping[str, Any], kind: str, rule: Callable[[Reading, int], int] | None = None):
+    """One `Outcome` for each seed for which there is one: of a kind of branch, of one rule's key."""
+    p = record["config"]["model"]["p"]
+    found = []
+    for row, branches in branches_of(record):
+        k = 0 if rule is None else rule(row["before"], p)
+        own = [b for b in branches if b["kind"] == kind and (rule is None or b["k"] == k)]
+        found += [Outcome(row["seed"], row["before"], branch) for branch in own]
+    return found
+
+
+def by_rule(record: Mapping[str, Any]) -> dict[str, list[Outcome]]:
+    """Outcomes under every rule and control, by name. "any key" has a row for each key of each seed."""
+    found = {"nothing (control)": outcomes(record, "control")}
+    found |= {name: outcomes(record, "key", rule) for name, rule in RULES.items()}
+    found["any key (all in turn)"] = outcomes(record, "key")
+    found["the lightest key's neurons alone"] = outcomes(record, "neurons")
+    return found
+
+
+def last(outcome: Outcome) -> Reading:
+    """The last reading of a branch."""
+    return outcome.branch["readings"][-1]
+
+
+def clean_after(found: Sequence[Outcome], more: int) -> dict[str, Any]:
+    """Share of clean branches after so many steps, with Wilson's interval."""
+    read = [r for o in found for r in o.branch["readings"] if r["more"] == more]
+    return wilson(sum(r["clean"] for r in read), len(read))._asdict()
+
+
+def median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def rule_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each rule: clean shares by steps after the cut, and what the cut cost."""
+    rows = []
+    steps = [reading["more"] for reading in record["branches"][0]["readings"] if reading["more"] > 0]
+    proven_before = dict(
+        zip((row["seed"] for row in record["seeds"]), record.get("proven_before", []), strict=False)
+    )
+    for name, found in by_rule(record).items():
+        proven = [o.branch["proven"] for o in found if "proven" in o.branch]
+        rows.append(
+            {
+                "rule": name,
+                "n": len(found),
+                "clean": {more: clean_after(found, more) for more in steps},
+                "all_right": sum(last(o)["accuracy"] == 1 for o in found),
+                "margin_before": median([o.before["min_margin"] for o in found]),
+                "margin_after": median([last(o)["min_margin"] for o in found]),
+                "proven_before": mean([proven_before[o.seed] for o in found if o.seed in proven_before]),
+                "proven_after": mean(proven),
+                "keys_left": median([len(last(o)["k"]) for o in found]),
+            }
+        )
+    return rows
+
+
+def state_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Helped, starved and other seeds: how many there were, and how many became clean by what."""
+    found = by_rule(record)
+    rows = []
+    for state in ("helped", "starved", "other"):
+        row: dict[str, Any] = {"state": state}
+        for name in ("nothing (control)", "the lightest key"):
+            own = [o for o in found[name] if state_of(o.before) == state]
+            row |= {"n": len(own), name: wilson(sum(last(o)["clean"] for o in own), len(own))._asdict()}
+        any_key = [o for o in found["any key (all in turn)"] if state_of(o.before) == state]
+        cured = {o.seed for o in any_key if last(o)["clean"]}
+        rows.append(row | {"some key": wilson(len(cured), row["n"])._asdict()})
+    return rows
+
+
+def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Seeds by their number of keys: how many there were, and what share each cut made clean."""
+    found = by_rule(record)
+    names = ("nothing (control)", "the lightest key", "any key (all in turn)")
+    rows = []
+    for size in sorted({len(row["before"]["k"]) for row in record["seeds"]}):
+        row: dict[str, Any] = {
+            "keys": size,
+            "n": sum(len(seed["before"]["k"]) == size for seed in record["seeds"]),
+        }
+        for name in names:
+            own = [o for o in found[name] if len(o.before["k"]) == size]
+            row[name] = wilson(sum(last(o)["clean"] for o in own), len(own))._asdict()
+        rows.append(row)
+    return rows
+
+
+def resistant(record: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The seeds that no cut of one key made clean: their state before, and what the best branch lacks."""
+    rows = []
+    for row, branches in branches_of(record):
+        ends = [b for b in branches if b["kind"] == "key"]
+        if any(b["readings"][-1]["clean"] for b in ends):
+            continue
+        best = max(ends, key=lambda b: b["readings"][-1]["r2_full"])
+        rows.append(
+            {
+                "seed": row["seed"],
+                "state": state_of(row["before"]),
+                "keys": len(row["before"]["k"]),
+                "before": faults(row["before"]),
+                "cut": best["k"],
+                "after": faults(best["readings"][-1]),
+            }
+        )
+    return rows
