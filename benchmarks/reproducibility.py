@@ -2,8 +2,8 @@
 
     python -m benchmarks.reproducibility --workdir runs/eight     # 8 mainline seeds, CPU: half an hour
 
-Trains the same seeds in processes of their own: on one device of the CPU and on two, with one core and with
-all. Prints one JSON object: for each of the arithmetics, how many seeds have the same weights bit for bit as
+Trains the same seeds in processes of their own: on one device and core of the CPU, on two devices, and with
+other vectors, which order sums otherwise. Prints one JSON object: for each of the arithmetics, how many seeds have the same weights bit for bit as
 under the first, how many the same key frequencies, and how many the same verdict. Workdirs that are there
 are gone on with.
 """
@@ -19,15 +19,15 @@ from absl import flags
 from experiments import cli
 from modadd_jax import float64
 from modadd_jax.analysis.population.summaries import summarize_seeds
+from modadd_jax.jax_internals import NARROW_VECTORS
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
 
 # Device count, cores, and further settings of XLA's CPU compiler, which order sums otherwise.
 ARITHMETICS = {
     "1 device, 1 core": (1, 1, ""),
-    "1 device, all cores": (1, None, ""),
     "2 devices": (2, None, ""),
-    "1 device, 128-bit vectors": (1, None, "--xla_cpu_prefer_vector_width=128"),
+    "1 device, 128-bit vectors": (1, None, NARROW_VECTORS),
 }
 
 

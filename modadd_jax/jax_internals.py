@@ -150,3 +150,6 @@ def compilations(jitted: Any) -> int:
 # What the warning begins with where a process reads a cached program that another is still writing: jax
 # writes entries in place (LRUCache.put). The program is then compiled.
 HALF_WRITTEN_CACHE = "Error reading persistent compilation cache entry"
+
+# A flag of XLA's CPU compiler for half the vector width: sums in another order, so other last bits.
+NARROW_VECTORS = "--xla_cpu_prefer_vector_width=128"
