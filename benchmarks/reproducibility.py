@@ -3,9 +3,9 @@
     python -m benchmarks.reproducibility --workdir runs/eight     # 8 mainline seeds, CPU: half an hour
 
 Trains the same seeds in processes of their own: on one device and core of the CPU, on two devices, and with
-other vectors, which order sums otherwise. Prints one JSON object: for each of the arithmetics, how many seeds have the same weights bit for bit as
-under the first, how many the same key frequencies, and how many the same verdict. Workdirs that are there
-are gone on with.
+other vectors, which order sums otherwise. Prints one JSON object: for each of the arithmetics the `agreement`
+with the first, that is how many seeds have the same weights bit for bit, the same key frequencies and the
+same verdict. Workdirs that are there are gone on with.
 """
 
 import json
@@ -18,6 +18,7 @@ from absl import flags
 
 from experiments import cli
 from modadd_jax import float64
+from modadd_jax.analysis.population.agreement import agreement
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.jax_internals import NARROW_VECTORS
 from modadd_jax.storage.workdir import Workdir
@@ -68,17 +69,7 @@ def main() -> None:
         train_with(name, [*cli.flags_of(config), f"--workdir={root / str(place)}"])
     with float64.enabled():
         found = [seeds_of(root / str(place)) for place in range(len(ARITHMETICS))]
-    report = {}
-    for name, rows in zip(ARITHMETICS, found, strict=True):
-        pairs = list(zip(found[0], rows, strict=True))
-        keys = [[sorted(f["k"] for f in row.get("frequencies", [])) for row in pair] for pair in pairs]
-        report[name] = {
-            "seeds": len(rows),
-            "same_weights": sum(a.get("params_sha256") == b.get("params_sha256") for a, b in pairs),
-            "same_keys": sum(a == b for a, b in keys),
-            "same_verdict": sum(a["verdict"] == b["verdict"] for a, b in pairs),
-            "clean": sum(row["verdict"] == "clean" for row in rows),
-        }
+    report = {name: agreement(found[0], rows) for name, rows in zip(ARITHMETICS, found, strict=True)}
     print(json.dumps(report, indent=2))
 
 

@@ -1,0 +1,28 @@
+"""The table of `experiments.compare`, from the record of agreement.json."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from modadd_jax.report.table import Column, Table, cited
+
+CAPTION = (
+    "Runs of the same seeds, compared with the first: how many seeds have the same weights bit for bit, the "
+    "same key frequencies and the same verdict, and what the seeds of each run are like."
+)
+
+
+def table(record: Mapping[str, Any]) -> Table:
+    """A row for each run of agreement.json."""
+    columns = [
+        Column("seeds", "d", "{}.seeds"),
+        Column("same weights", "d", "{}.same_weights"),
+        Column("same keys", "d", "{}.same_keys"),
+        Column("same verdict", "d", "{}.same_verdict"),
+        Column("all answers right", "d", "{}.all_right"),
+        Column("clean", "d", "{}.clean.count"),
+        Column("clean, 95 %", "{:.0%} to {:.0%}", ("{}.clean.low", "{}.clean.high")),
+        Column("median R² of the closed form", ".4f", "{}.median_r2_full"),
+        Column("median of the largest phase std (rad)", ".4f", "{}.median_phase_std"),
+    ]
+    rows = [([run["name"]], f"runs[{place}]") for place, run in enumerate(record["runs"])]
+    return cited("agreement", CAPTION, "agreement.json", record, ["run"], columns, rows)
