@@ -44,16 +44,22 @@ NDIM = {"W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "b_Q": 2, "b_K": 2, "b_V": 2}
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def _check_names(state: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError naming the tensor that says this is another architecture, or is not there."""
+def check_architecture(state: Iterable[str]) -> None:
+    """Raises ValueError naming the tensor that says that this is no single layer without layer norm."""
     known = {*NAMES.values(), *BUFFERS}
     for name in state:
-        if name.startswith("blocks.") and not name.startswith("blocks.0."):
+        parts = name.split(".")
+        if parts[0] == "blocks" and parts[1:2] != ["0"]:
             raise ValueError(f"{name}: the model has more than one layer; only one-layer models are read")
-        if any(part.startswith("ln") for part in name.split(".")):
+        if any(part.startswith(("ln", "norm", "layer_norm", "layernorm")) for part in parts):
             raise ValueError(f"{name}: the model has layer norm; only models without it are read")
-        if name not in known:
+        if parts[0] == "blocks" and name not in known:
             raise ValueError(f"{name}: no such tensor in a one-layer ReLU transformer without layer norm")
+
+
+def _check_names(state: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError naming the tensor that says this is another architecture, or is not there."""
+    check_architecture(state)
     missing = [NAMES[name] for name in WEIGHTS if NAMES[name] not in state]
     if missing:
         raise ValueError(f"the state dict has no {', '.join(missing)}")
