@@ -208,8 +208,8 @@ def from_state_dict(
 
 
 def to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """TransformerLens names and shapes, which are those of model.py; nothing is added or changed."""
-    return {NAMES[name]: np.asarray(array) for name, array in params.items()}
+    """TransformerLens names and shapes, which are those of model.py; a circuit's tables keep their names."""
+    return {NAMES.get(name, name): np.asarray(array) for name, array in params.items()}
 
 
 # The configs that come with the weights.
@@ -283,6 +283,8 @@ def transformer_lens_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
     """The config that goes with an exported state dict: HookedTransformer's fields, and what it has not."""
+    if config.is_circuit:
+        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp}
     return {
         "n_layers": 1,
         "d_model": config.d_model,

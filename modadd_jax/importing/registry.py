@@ -2,6 +2,7 @@
 
 from modadd_jax.importing.convention import Convention
 from modadd_jax.importing.conventions import (
+    circuit_tables,
     embedding_mlp,
     one_hot_mlp,
     torch_linear,
@@ -12,5 +13,13 @@ from modadd_jax.importing.conventions import (
 
 CONVENTIONS: dict[str, Convention] = {
     module.CONVENTION.name: module.CONVENTION
-    for module in (transformer_lens, zhong, torch_linear, two_embedding_mlp, embedding_mlp, one_hot_mlp)
+    for module in (
+        transformer_lens,
+        zhong,
+        torch_linear,
+        two_embedding_mlp,
+        embedding_mlp,
+        one_hot_mlp,
+        circuit_tables,
+    )
 }
