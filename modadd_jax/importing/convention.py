@@ -16,6 +16,8 @@ from modadd_jax.circuit import Circuit
 from modadd_jax.config import ModelConfig, circuit_config
 
 LARGEST = float(np.finfo(np.float32).max)
+LARGEST_COST = 1e12  # multiply-adds of all logits, p^3 m: minutes
+MOST_NUMBERS = 1 << 23  # of a tensor: a hundred times those of a network of this kind
 
 
 class Candidate(NamedTuple):
@@ -89,6 +91,8 @@ def match(convention: Convention, state: Mapping[str, np.ndarray]) -> Match:
 def _unify(name: str, array: np.ndarray, axes: str, sizes: dict[str, int]) -> str | None:
     """Adds the sizes of the letters; why the array does not fit, where it does not."""
     letters, shape = axes.split(), array.shape
+    if array.size > MOST_NUMBERS:
+        return f"{name} has {array.size} numbers, more than {MOST_NUMBERS}"
     says = f"{name} has shape {shape}, which does not fit [{', '.join(letters)}]"
     if len(letters) != len(shape):
         return says
@@ -111,6 +115,13 @@ def numbers(name: str, array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
+def check_size(p: int, m: int) -> None:
+    """Raises ValueError where a network has too many inputs to be measured on all of them."""
+    cost = float(p) ** 3 * m
+    if cost > LARGEST_COST:
+        raise ValueError(f"p = {p} with {m} neurons: p^3 m = {cost:.1e} is above {LARGEST_COST:.0e}")
+
+
 def exact(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All in float64; raises ValueError as `numbers`."""
     return {name: numbers(name, array) for name, array in tensors.items()}
@@ -124,6 +135,7 @@ def circuit_candidate(
     Args: before, after: biases [m] of the pre-activations and [p] of the logits, split evenly among a and b.
     """
     p = len(u)
+    check_size(p, u.shape[1])
     half = np.zeros((p, p)) + np.asarray(after) / 2
     u, v = u + np.asarray(before) / 2, v + np.asarray(before) / 2
     tables = {"u": u, "v": v, "w_logit": w_logit, "s_a": half, "s_b": half}

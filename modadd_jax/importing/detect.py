@@ -92,7 +92,7 @@ def matches_of(state: Mapping[str, np.ndarray], source: str | None = None) -> li
     if not fitting:
         nearest = max(tried, key=lambda found: len(found.tensors))
         if not nearest.tensors:
-            shown = ", ".join(list(state)[:4])
+            shown = ", ".join(name[:60] for name in list(state)[:4])
             raise ValueError(f"no convention ({', '.join(names)}) has tensors of these names: {shown}")
         raise ValueError(f"{nearest.fault} (as {nearest.convention.name}, the nearest of the conventions)")
     return fitting

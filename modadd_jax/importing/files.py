@@ -88,8 +88,8 @@ def _npy(name: str, raw: bytes) -> np.ndarray:
 def _array(
     name: str, body: bytes, dtype: np.dtype, shape: tuple, order: Literal["C", "F"] = "C"
 ) -> np.ndarray:
-    if not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"{name!r} has the shape {shape}")
+    if len(shape) > torch_files.MOST_AXES or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
+        raise ValueError(f"{name!r} has a shape that is none")
     if math.prod(shape) * dtype.itemsize != len(body):
         raise ValueError(f"{name!r} has the shape {shape} of {dtype}, but {len(body)} bytes")
     return np.frombuffer(body, dtype).reshape(shape, order=order)

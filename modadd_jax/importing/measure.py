@@ -10,6 +10,7 @@ import numpy as np
 from modadd_jax import float64, losses, model
 from modadd_jax.circuit import Circuit, fold
 from modadd_jax.config import ModelConfig
+from modadd_jax.importing.convention import check_size
 
 
 class Answers(NamedTuple):
@@ -19,9 +20,6 @@ class Answers(NamedTuple):
     cross_entropy: jax.Array  # () nats, mean over all inputs
     min_margin: jax.Array  # () logits
     evenness: jax.Array  # () smallest margin over the mean: at most 1, whatever the scale of the logits
-
-
-LARGEST_COST = 1e12  # multiply-adds of the readout, p^3 m: minutes
 
 
 def _over_rows(row, p: int) -> Answers:
@@ -71,11 +69,7 @@ def answers(params: dict[str, Any], config: ModelConfig) -> dict[str, float]:
 
     Raises ValueError where there are too many of them.
     """
-    cost = float(config.p) ** 3 * config.d_mlp
-    if cost > LARGEST_COST:
-        raise ValueError(
-            f"p = {config.p} with {config.d_mlp} neurons: p^3 m = {cost:.1e} is above {LARGEST_COST:.0e}"
-        )
+    check_size(config.p, config.d_mlp)
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     separable = config.is_separable
     found = _of_circuit(fold(exact, config)) if separable else _of_transformer(exact, config)

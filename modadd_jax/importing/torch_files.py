@@ -11,7 +11,7 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ STORAGES = {
     "ByteStorage": "<u1",
     "BoolStorage": "?",
 }
+MOST_AXES = 8  # of a tensor
 # Of the format before torch 1.6: the first two pickles of such a file.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -68,8 +69,9 @@ class _Tensor(NamedTuple):
         """A view of the storage. Raises ValueError where it reaches beyond."""
         numbers, size, stride = self.storage.numbers, self.size, self.stride
         whole = (self.offset, *size, *stride)
-        if not all(type(x) is int and x >= 0 for x in whole) or len(size) != len(stride):
-            raise ValueError(f"a tensor has size {size}, stride {stride} and offset {self.offset}")
+        ok = len(size) == len(stride) <= MOST_AXES and all(type(x) is int and 0 <= x < 2**48 for x in whole)
+        if not ok:
+            raise ValueError("a tensor has a size, stride or offset that is none")
         last = self.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         count = math.prod(size)
         if count > numbers.size or (count and last >= numbers.size):
@@ -125,10 +127,10 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # in C it takes memory for any memo index
+class _Unpickler(pickle._Unpickler):  # in C it takes memory for any memo index
     """Knows ALLOWED and makes an `Unknown` of all else. `find(storage, key)` fills a storage."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]  # noqa: RUF012
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[misc]
 
     def __init__(self, file, find):
         self.find = find
@@ -141,9 +143,9 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # in C it ta
     def persistent_load(self, reference):
         kind, storage, key, _, count, *_ = reference
         if kind != "storage" or not isinstance(storage, _Kind):
-            raise pickle.UnpicklingError(f"it refers to {kind!r} {storage!r}, which is no tensor's storage")
+            raise pickle.UnpicklingError("it refers to something that is no tensor's storage")
         if not isinstance(key, str) or type(count) is not int or count < 0:
-            raise pickle.UnpicklingError(f"it has a storage {key!r} of {count!r} numbers")
+            raise pickle.UnpicklingError("it has a storage without a name or a number of numbers")
         if key not in self.storages:
             self.storages[key] = _Storage(storage.dtype, count)
             self.find(self.storages[key], key)
@@ -169,7 +171,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]  # in C it ta
 
 
 def _set(target, key, value):
-    # Tuples nested in each other take exponential time to hash.
+    # Tuples nested in each other take exponential time to hash, and lists to print: no message shows one.
     if not isinstance(key, (str, int, float, bytes, type(None))):
         raise pickle.UnpicklingError(f"a dictionary has a key that is a {type(key).__name__}")
     if not isinstance(target, (dict, Unknown)):
@@ -185,7 +187,7 @@ for _code in (
     pickle.DICT, pickle.INST, pickle.OBJ, pickle.EXT1, pickle.EXT2, pickle.EXT4,
     pickle.FROZENSET, pickle.ADDITEMS, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER,
 ):  # fmt: skip
-    _Unpickler.dispatch[_code[0]] = _never  # type: ignore[assignment]
+    _Unpickler.dispatch[_code[0]] = _never
 
 
 def _arrays(tree: Any, depth: int = 3) -> Any:
@@ -235,7 +237,8 @@ def _read_old(path: Path) -> Any:
         raise ValueError("it is neither a zip of tensors nor what torch.save wrote before torch 1.6")
     next_pickle()
     tree, keys = next_pickle(), next_pickle()
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(waiting):
+    named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not named or sorted(keys) != sorted(waiting):
         raise ValueError("the list of its storages is not that of its tensors")
     for key in keys:
         storage, raw = waiting[key], file.read(8)

@@ -3,10 +3,11 @@
 import numpy as np
 
 from modadd_jax.config import circuit_config
-from modadd_jax.importing.convention import Candidate, Convention, exact
+from modadd_jax.importing.convention import Candidate, Convention, check_size, exact
 
 
 def _read(tensors, sizes, said) -> list[Candidate]:
+    check_size(sizes["p"], sizes["m"])
     zeros = np.zeros((sizes["p"], sizes["p"]))
     tables = {"s_a": zeros, "s_b": zeros} | exact(tensors)
     symmetric = np.array_equal(tables["u"], tables["v"]) and np.array_equal(tables["s_a"], tables["s_b"])
