@@ -109,10 +109,12 @@ def numbers(name: str, array: np.ndarray) -> np.ndarray:
     """In float64. Raises ValueError for other than finite floating-point numbers."""
     if array.dtype.kind != "f":
         raise ValueError(f"{name} must hold floating-point numbers, got {array.dtype}")
-    n_bad = int(np.sum(~(np.abs(array.astype(float)) <= LARGEST)))
+    with np.errstate(invalid="ignore"):  # a signalling NaN says so when it is read
+        exact = array.astype(np.float64)
+    n_bad = int(np.sum(~(np.abs(exact) <= LARGEST)))
     if n_bad:
         raise ValueError(f"{name} has {n_bad} numbers that are not finite in float32")
-    return array.astype(np.float64)
+    return exact
 
 
 def check_size(p: int, m: int) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from modadd_jax.config import ModelConfig
+from modadd_jax.importing.convention import numbers
 from modadd_jax.model import param_shapes
 
 SOURCES = ("zhong", "transformer_lens")
@@ -41,7 +42,6 @@ BUFFERS = ("blocks.0.attn.mask", "blocks.0.attn.IGNORE")
 
 # Number of axes; 2 of other weights, 1 of other biases. Zhong et al.'s W_O has 2.
 NDIM = {"W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "b_Q": 2, "b_K": 2, "b_V": 2}
-LARGEST = float(np.finfo(np.float32).max)
 
 
 def check_architecture(state: Iterable[str]) -> None:
@@ -73,11 +73,7 @@ def _check_arrays(state: Mapping[str, np.ndarray], source: str) -> None:
         ndim = 2 if (source, ours) == ("zhong", "W_O") else ndim
         if array.ndim != ndim:
             raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
-        if array.dtype.kind != "f":
-            raise ValueError(f"{name} must hold floating-point numbers, got {array.dtype}")
-        n_bad = int(np.sum(~(np.abs(array.astype(float)) <= LARGEST)))
-        if n_bad:
-            raise ValueError(f"{name} has {n_bad} numbers that are not finite in float32")
+        numbers(name, array)
 
 
 def _ours(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
@@ -102,11 +98,11 @@ def _ours(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]
 def _vocabulary(params: Mapping[str, np.ndarray], separate_vocab: bool | None) -> tuple[int, bool]:
     """(p, separate_vocab) from the sizes V and V_out; see `from_state_dict`."""
     n_vocab, n_ctx, n_out = len(params["W_E"]), len(params["W_pos"]), params["W_U"].shape[1]
-    numbers = n_vocab - (n_ctx == 3)
+    count = n_vocab - (n_ctx == 3)
     if separate_vocab is None:
-        separate_vocab = numbers == 2 * n_out
-    p = numbers // 2 if separate_vocab else numbers
-    if (separate_vocab and numbers % 2) or n_out not in (p, n_vocab):
+        separate_vocab = count == 2 * n_out
+    p = count // 2 if separate_vocab else count
+    if (separate_vocab and count % 2) or n_out not in (p, n_vocab):
         kind = "2p" if separate_vocab else "p"
         raise ValueError(
             f"{NAMES['W_E']} has {n_vocab} tokens and {NAMES['W_U']} {n_out} columns: with {n_ctx} positions "

@@ -1,8 +1,5 @@
 """Every convention of the registry by its own example, containers, what no tensor says, public networks."""
 
-import pickle
-import struct
-
 import numpy as np
 import pytest
 
@@ -16,7 +13,7 @@ from modadd_jax.importing.measure import answers
 from modadd_jax.importing.registry import CONVENTIONS
 from modadd_jax.importing.tensors import read_state
 from tests.commands import ROOT
-from tests.state_dicts import logits_of, random_state, write_pt
+from tests.state_dicts import logits_of, random_state, write_old_pt, write_pt
 
 P, M = 11, 16
 OTHERS = ROOT.parent / "shared" / "samples" / "others"
@@ -133,32 +130,6 @@ def test_containers(container, circuit):
     assert (found.chosen.source, found.chosen.accuracy) == ("one_hot_mlp", 1.0)
     left_out = {"model": ("optimizer", "epoch"), "state_dict": ("train_losses",), "beside": ("epoch",)}
     assert found.left_out == left_out.get(container, ("config",) * (container == "model_state_dict"))
-
-
-def write_old_pt(path, state, storage="FloatStorage"):
-    """What torch.save wrote before 1.6: pickles in a row, then the storages, each after its length."""
-
-    def text(word):
-        return b"X" + struct.pack("<I", len(word)) + word.encode()
-
-    def ints(numbers):
-        return b"(" + b"".join(b"J" + struct.pack("<i", n) for n in numbers) + b"t"
-
-    body = b"\x80\x02}("
-    for key, (name, array) in enumerate(state.items()):
-        strides = [step // array.itemsize for step in array.strides]
-        body += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
-        body += f"ctorch\n{storage}\n".encode() + text(str(key)) + text("cpu")
-        body += b"J" + struct.pack("<i", array.size) + b"NtQK\x00" + ints(array.shape) + ints(strides)
-        body += b"\x89}tR"
-    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
-    with path.open("wb") as file:
-        for thing in head:
-            pickle.dump(thing, file, protocol=2)
-        file.write(body + b"u.")
-        pickle.dump([str(key) for key in range(len(state))], file, protocol=2)
-        for array in state.values():
-            file.write(struct.pack("<q", array.size) + array.tobytes())
 
 
 def test_files_of_every_kind(tmp_path, circuit):
