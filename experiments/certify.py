@@ -51,10 +51,11 @@ def _check(path: str) -> None:
         checker.check(record, model.params, model.config.to_dict())
     except ValueError as error:
         raise ValueError(f"{path} is rejected: {error}") from error
-    said = record["real"], record["float32"]
+    program = record["float32"]
+    and_program = f", {program['proven_inputs']} for the float32 program" if program else ""
     print(
-        f"{path} holds: of {model.config.model.p**2} inputs {said[0]['proven_inputs']} are proven in real "
-        f"arithmetic, {said[1]['proven_inputs']} for the float32 program. Proven again by the checker in "
+        f"{path} holds: of {model.config.model.p**2} inputs {record['real']['proven_inputs']} are proven in "
+        f"real arithmetic{and_program}. Proven again by the checker in "
         f"{time.perf_counter() - start:.2f} s, from the weights of step {model.step}, seed {model.seed}."
     )
 

@@ -113,7 +113,8 @@ def define_config_flags(start: str = "mainline") -> None:
 
 
 def _fields_with_a_flag(kind: type) -> list[dataclasses.Field]:
-    return [field for field in dataclasses.fields(kind) if field.name != "seed_list"]  # it has --seeds
+    # seed_list has --seeds; what is trained is a transformer.
+    return [field for field in dataclasses.fields(kind) if field.name not in ("seed_list", "architecture")]
 
 
 def config_from_flags() -> Config:

@@ -93,6 +93,8 @@ def fold(params: Params, config: ModelConfig) -> Circuit:
     Raises ValueError for attention_rate != 1.
     """
     check_separable(config)
+    if config.is_circuit:
+        return Circuit(**params)
     p, kappa = config.p, config.kappa
     embedding, pos = params["W_E"], params["W_pos"]  # [V, D], [n, D]
     ov = jnp.einsum("hde,hef->df", params["W_V"], params["W_O"])  # [D, D]

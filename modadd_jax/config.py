@@ -11,6 +11,7 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+ARCHITECTURES = ("transformer", "circuit")
 BIASES = ("off", "mlp", "frozen")
 INITS = ("orthogonal", "gbmi", "nanda")
 SCALES = ("1/n_ctx", "1")
@@ -25,7 +26,7 @@ PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 # Fields that a config.json written before them does not hold; they then have their defaults.
 ADDED_LATER = (
     "separate_vocab", "early_checkpoints", "seed_list", "dtype", "optimizer", "final_rate", "final_decay",
-    "enlarged", "cut_steps", "cut_rule", "cut_keep",
+    "enlarged", "architecture", "cut_steps", "cut_rule", "cut_keep",
 )  # fmt: skip
 
 
@@ -86,6 +87,9 @@ class ModelConfig:
     biases: str = "off"  # off | mlp (trained b_in, b_out) | frozen (all; zero unless imported)
     init: str = "orthogonal"  # orthogonal | gbmi | nanda, see model.py
     separate_vocab: bool = False  # b has embeddings of its own: token b + p in the place of b
+    # transformer | circuit: the tables u, v, W_L, s_a, s_b themselves, which are imported and not trained. Of
+    # the other fields only p and d_mlp then mean anything; separate_vocab says that u and v differ.
+    architecture: str = "transformer"
 
     def __post_init__(self):
         _require_types(self)
@@ -105,8 +109,22 @@ class ModelConfig:
         )
         if not _is_fraction(self.attention_scale):
             _require_choice("attention_scale", self.attention_scale, SCALES)
+        _require_choice("architecture", self.architecture, ARCHITECTURES)
+        if self.is_circuit:
+            free = ("p", "d_mlp", "eq_token", "separate_vocab", "architecture")
+            others = [x for x in dataclasses.fields(self) if x.name not in free]
+            _require(
+                self.eq_token != self.separate_vocab
+                and all(getattr(self, field.name) == field.default for field in others),
+                "a circuit has p and d_mlp alone: `config.circuit_config` makes its config",
+            )
         _require_choice("biases", self.biases, BIASES)
         _require_choice("init", self.init, INITS)
+
+    @property
+    def is_circuit(self) -> bool:
+        """Tables instead of a transformer: without embedding, tokens and attention."""
+        return self.architecture == "circuit"
 
     @property
     def n_ctx(self) -> int:
@@ -136,6 +154,13 @@ class ModelConfig:
     def is_symmetric(self) -> bool:
         """Constant attention, `=` token, one vocabulary: u = v, so the order of a, b is irrelevant."""
         return self.is_separable and self.eq_token and not self.separate_vocab
+
+
+def circuit_config(p: int, d_mlp: int, symmetric: bool) -> ModelConfig:
+    """The config of a circuit that is no transformer; `symmetric` says that u = v and s_a = s_b."""
+    return ModelConfig(
+        p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +277,10 @@ class Config:
 
     def __post_init__(self):
         _require(isinstance(self.imported, bool), f"imported must be bool, got {self.imported!r}")
+        _require(
+            self.imported or not self.model.is_circuit,
+            "architecture circuit is for tables that are imported: what is trained is a transformer",
+        )
         _require(
             not self.imported or self.train == TrainConfig(),
             "an imported model has no training of ours: its train part must be the default",

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from modadd_jax import float64
 from modadd_jax.config import ModelConfig
 
 Params = dict[str, jax.Array]
@@ -73,7 +74,12 @@ class Transformer(nn.Module):
 
 
 def param_shapes(config: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of every parameter, without computing any."""
+    """Shape and dtype of every parameter, without computing any; of a circuit, of its tables (float64)."""
+    if config.is_circuit:
+        p, m = config.p, config.d_mlp
+        shapes = {"u": (p, m), "v": (p, m), "w_logit": (m, p), "s_a": (p, p), "s_b": (p, p)}
+        with float64.enabled():
+            return {name: jax.ShapeDtypeStruct(shape, "float64") for name, shape in shapes.items()}
     tokens = jnp.zeros(config.n_ctx, jnp.int32)
     return dict(jax.eval_shape(Transformer(config).init, jax.random.key(0), tokens)["params"])
 

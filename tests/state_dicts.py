@@ -1,5 +1,6 @@
 """Random state dicts of both conventions, their logits in plain NumPy, and a .pt writer without torch."""
 
+import pickle
 import struct
 import zipfile
 
@@ -92,3 +93,23 @@ def write_pt(path, state, edit=lambda pickle: pickle, storage="FloatStorage", co
         for key, array in enumerate(state.values()):
             archive.writestr(f"archive/data/{key}", np.ascontiguousarray(array).tobytes())
         archive.writestr("archive/version", "3\n")
+
+
+def write_old_pt(path, state, storage="FloatStorage"):
+    """What torch.save wrote before 1.6: pickles in a row, then the storages, each after its length."""
+
+    body = b"\x80\x02}("
+    for key, (name, array) in enumerate(state.items()):
+        strides = [step // array.itemsize for step in array.strides]
+        body += _text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n((" + _text("storage")
+        body += f"ctorch\n{storage}\n".encode() + _text(str(key)) + _text("cpu")
+        body += b"J" + struct.pack("<i", array.size) + b"NtQK\x00" + _ints(array.shape) + _ints(strides)
+        body += b"\x89}tR"
+    head = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    with path.open("wb") as file:
+        for thing in head:
+            pickle.dump(thing, file, protocol=2)
+        file.write(body + b"u.")
+        pickle.dump([str(key) for key in range(len(state))], file, protocol=2)
+        for array in state.values():
+            file.write(struct.pack("<q", array.size) + array.tobytes())

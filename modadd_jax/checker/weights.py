@@ -52,6 +52,8 @@ def _tokens(W: dict, model: dict) -> tuple[list[np.ndarray], float]:
 
 def fold(W: dict[str, np.ndarray], model: dict[str, Any]) -> Tables:
     """The circuit of the weights. Of their moduli: the moduli that each entry sums."""
+    if model.get("architecture") == "circuit":
+        return Tables(W["u"], W["v"], W["w_logit"], W["s_a"], W["s_b"])
     tokens, kappa = _tokens(W, model)
     ov = np.einsum("hde,hef->df", W["W_V"], W["W_O"])
     part = [kappa * (x @ ov) for x in tokens]  # of the last position, whose own embedding is there too

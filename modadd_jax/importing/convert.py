@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from modadd_jax.config import ModelConfig
+from modadd_jax.importing.convention import numbers
 from modadd_jax.model import param_shapes
 
 SOURCES = ("zhong", "transformer_lens")
@@ -41,19 +42,24 @@ BUFFERS = ("blocks.0.attn.mask", "blocks.0.attn.IGNORE")
 
 # Number of axes; 2 of other weights, 1 of other biases. Zhong et al.'s W_O has 2.
 NDIM = {"W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "b_Q": 2, "b_K": 2, "b_V": 2}
-LARGEST = float(np.finfo(np.float32).max)
+
+
+def check_architecture(state: Iterable[str]) -> None:
+    """Raises ValueError naming the tensor that says that this is no single layer without layer norm."""
+    known = {*NAMES.values(), *BUFFERS}
+    for name in state:
+        parts = name.split(".")
+        if parts[0] == "blocks" and parts[1:2] != ["0"]:
+            raise ValueError(f"{name}: the model has more than one layer; only one-layer models are read")
+        if any(part.startswith(("ln", "norm", "layer_norm", "layernorm")) for part in parts):
+            raise ValueError(f"{name}: the model has layer norm; only models without it are read")
+        if parts[0] == "blocks" and name not in known:
+            raise ValueError(f"{name}: no such tensor in a one-layer ReLU transformer without layer norm")
 
 
 def _check_names(state: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError naming the tensor that says this is another architecture, or is not there."""
-    known = {*NAMES.values(), *BUFFERS}
-    for name in state:
-        if name.startswith("blocks.") and not name.startswith("blocks.0."):
-            raise ValueError(f"{name}: the model has more than one layer; only one-layer models are read")
-        if any(part.startswith("ln") for part in name.split(".")):
-            raise ValueError(f"{name}: the model has layer norm; only models without it are read")
-        if name not in known:
-            raise ValueError(f"{name}: no such tensor in a one-layer ReLU transformer without layer norm")
+    check_architecture(state)
     missing = [NAMES[name] for name in WEIGHTS if NAMES[name] not in state]
     if missing:
         raise ValueError(f"the state dict has no {', '.join(missing)}")
@@ -67,11 +73,7 @@ def _check_arrays(state: Mapping[str, np.ndarray], source: str) -> None:
         ndim = 2 if (source, ours) == ("zhong", "W_O") else ndim
         if array.ndim != ndim:
             raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
-        if array.dtype.kind != "f":
-            raise ValueError(f"{name} must hold floating-point numbers, got {array.dtype}")
-        n_bad = int(np.sum(~(np.abs(array.astype(float)) <= LARGEST)))
-        if n_bad:
-            raise ValueError(f"{name} has {n_bad} numbers that are not finite in float32")
+        numbers(name, array)
 
 
 def _ours(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]:
@@ -96,11 +98,11 @@ def _ours(state: Mapping[str, np.ndarray], source: str) -> dict[str, np.ndarray]
 def _vocabulary(params: Mapping[str, np.ndarray], separate_vocab: bool | None) -> tuple[int, bool]:
     """(p, separate_vocab) from the sizes V and V_out; see `from_state_dict`."""
     n_vocab, n_ctx, n_out = len(params["W_E"]), len(params["W_pos"]), params["W_U"].shape[1]
-    numbers = n_vocab - (n_ctx == 3)
+    count = n_vocab - (n_ctx == 3)
     if separate_vocab is None:
-        separate_vocab = numbers == 2 * n_out
-    p = numbers // 2 if separate_vocab else numbers
-    if (separate_vocab and numbers % 2) or n_out not in (p, n_vocab):
+        separate_vocab = count == 2 * n_out
+    p = count // 2 if separate_vocab else count
+    if (separate_vocab and count % 2) or n_out not in (p, n_vocab):
         kind = "2p" if separate_vocab else "p"
         raise ValueError(
             f"{NAMES['W_E']} has {n_vocab} tokens and {NAMES['W_U']} {n_out} columns: with {n_ctx} positions "
@@ -202,8 +204,8 @@ def from_state_dict(
 
 
 def to_state_dict(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """TransformerLens names and shapes, which are those of model.py; nothing is added or changed."""
-    return {NAMES[name]: np.asarray(array) for name, array in params.items()}
+    """TransformerLens names and shapes, which are those of model.py; a circuit's tables keep their names."""
+    return {NAMES.get(name, name): np.asarray(array) for name, array in params.items()}
 
 
 # The configs that come with the weights.
@@ -277,6 +279,8 @@ def transformer_lens_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
     """The config that goes with an exported state dict: HookedTransformer's fields, and what it has not."""
+    if config.is_circuit:
+        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp}
     return {
         "n_layers": 1,
         "d_model": config.d_model,

@@ -1,76 +1,201 @@
-"""Somebody else's weights as a Model: which convention they follow, and what their config adds."""
+"""Somebody else's weights as a Model: which convention they follow, and what no tensor says.
+
+read_file -> tensors_of -> match each convention -> candidates -> answers of each -> the one that answers
+"""
 
 import json
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from modadd_jax.circuit import constant_attention
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.importing import convert
-from modadd_jax.importing.files import read_state
+from modadd_jax.importing.convention import Match, match
+from modadd_jax.importing.measure import answers
+from modadd_jax.importing.registry import CONVENTIONS
+from modadd_jax.importing.tensors import Tensors, read_state, tensors_of
 from modadd_jax.storage.load import Model
 
-# Tensor -> its axes in each convention, by the letters of convert.py: what tells the conventions apart.
-_AXES = {
-    "W_E": {"transformer_lens": "VD", "zhong": "DV"},
-    "W_in": {"transformer_lens": "Dm", "zhong": "mD"},
-    "W_Q": {"transformer_lens": "HDE", "zhong": "HED"},
-}
+MIN_ACCURACY = 0.9  # below it a network does not add, or is read wrongly
 
 
-def source_of(state: Mapping[str, np.ndarray]) -> str:
-    """The convention of a state dict, one of `convert.SOURCES`, by where d_model is among its axes.
+class Reading(NamedTuple):
+    """One candidate and what it answers."""
 
-    Raises ValueError where the shapes fit none, or more than one (every size the same).
-    """
-    names = {name: convert.NAMES[name] for name in ("W_pos", *_AXES)}
-    missing = [name for name in names.values() if name not in state]
-    if missing:
-        raise ValueError(f"the state dict has no {', '.join(missing)}")
-    d_model = np.shape(state[names["W_pos"]])[-1]
-    fits = [
-        source
-        for source in convert.SOURCES
-        if all(_size(state[names[name]], axes[source]) == d_model for name, axes in _AXES.items())
-    ]
-    if len(fits) != 1:
-        shapes = ", ".join(f"{theirs} {np.shape(state[theirs])}" for theirs in names.values())
-        why = "every convention fits" if fits else "none fits"
-        raise ValueError(f"the convention of the weights cannot be told from {shapes}: {why}; name `source`")
-    return fits[0]
+    source: str  # the name of its convention
+    assumes: str
+    params: dict[str, np.ndarray]
+    model: ModelConfig
+    accuracy: float
+    cross_entropy: float
+    min_margin: float
+    evenness: float
 
 
-def _size(array: np.ndarray, axes: str) -> int | None:
-    """Of the axis D; None where the array has another number of axes."""
-    return np.shape(array)[axes.index("D")] if np.ndim(array) == len(axes) else None
+class Imported(NamedTuple):
+    """A network read, and how sure that is."""
+
+    chosen: Reading
+    others: tuple[Reading, ...]  # that were tried, best first
+    ignored: tuple[str, ...]  # tensors that the forward pass does not use
+    left_out: tuple[str, ...]  # of the container, next to the state dict
+    record: dict[str, Any]  # the config that came with the weights
+
+    def says(self) -> str:
+        """In one line: the convention, what was assumed, what else was tried, what was left out."""
+        chosen = self.chosen
+        words = [f"read as {chosen.source}: {CONVENTIONS[chosen.source].says}"]
+        if chosen.assumes:
+            words.append(f"no tensor says but it answers {chosen.accuracy:.2%}: {chosen.assumes}")
+        tried = [f"{_name(x, chosen)} {x.accuracy:.2%}" for x in self.others]
+        words += [f"also tried: {', '.join(tried)}"] if tried else []
+        alike = [_name(x, chosen) for x in self.others if x.accuracy >= MIN_ACCURACY]
+        words += [f"NOT SURE: {', '.join(alike)} would answer too"] if alike else []
+        words += [f"tensors ignored: {', '.join(self.ignored)}"] if self.ignored else []
+        words += [f"left out: {', '.join(self.left_out)}"] if self.left_out else []
+        return "; ".join(words)
+
+
+def _name(other: Reading, chosen: Reading) -> str:
+    """Of a candidate, as it differs from the one chosen."""
+    parts = ([other.source] if other.source != chosen.source else []) + (
+        [other.assumes] if other.assumes else []
+    )
+    return "; ".join(parts)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The JSON object of a file. Raises ValueError where it is not one."""
     try:
         record = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
     if not isinstance(record, dict):
         raise ValueError(f"config {path} is no JSON object")
     return record
 
 
-def arguments_of(source: str, record: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `convert.from_state_dict`: what is given goes before the config. Raises ValueError."""
+def matches_of(state: Mapping[str, np.ndarray], source: str | None = None) -> list[Match]:
+    """The conventions that the names and shapes of a state dict fit; `source` alone where it is given.
+
+    Raises ValueError where there is none, with what the nearest one lacks.
+    """
+    if source is not None and source not in CONVENTIONS:
+        raise ValueError(f"source must be one of {', '.join(CONVENTIONS)}, got {source!r}")
+    names = list(CONVENTIONS) if source is None else [source]
+    tried = [match(CONVENTIONS[name], state) for name in names]
+    convert.check_architecture(state)
+    fitting = [found for found in tried if found.fault is None]
+    if not fitting:
+        nearest = max(tried, key=lambda found: len(found.tensors))
+        if not nearest.tensors:
+            shown = ", ".join(name[:60] for name in list(state)[:4])
+            raise ValueError(f"no convention ({', '.join(names)}) has tensors of these names: {shown}")
+        raise ValueError(f"{nearest.fault} (as {nearest.convention.name}, the nearest of the conventions)")
+    return fitting
+
+
+def _readings(
+    found: Match, record: Mapping[str, Any], is_sibling: bool, given: Mapping[str, Any]
+) -> list[Reading]:
+    """Every candidate of a convention with what it answers. Raises ValueError where none can be read."""
     given = {name: value for name, value in given.items() if value is not None}
-    if source == "zhong":
-        if given:
-            raise ValueError(f"{next(iter(given))} is for transformer_lens: zhong has it in its config")
-        if not record:
-            raise ValueError("config is needed with source zhong: the attention coefficient is in it")
-        return convert.zhong_arguments(record)
-    defaults = {"attention_rate": 1.0, "attention_scale": "1/n_ctx"}
-    return defaults | convert.transformer_lens_arguments(record) | given
+    name = found.convention.name
+    try:
+        said = found.convention.arguments(record) if record else {}
+    except ValueError:
+        if not is_sibling:  # a file that only lies next to the weights may be about something else
+            raise
+        record, said = {}, {}
+    rows, refused = [], None
+    for candidate in found.candidates(said | given):
+        try:
+            if name in convert.SOURCES:
+                convert.check_sizes(name, record, candidate.model)
+            numbers = answers(candidate.params, candidate.model)
+        except ValueError as error:
+            refused = refused or error
+            continue
+        model = constant_attention(candidate.params, candidate.model)
+        rows.append(Reading(name, candidate.assumes, candidate.params, model, **numbers))
+    if not rows:
+        raise refused or ValueError(f"as {name} its shapes fit each other in no way")
+    return rows
+
+
+def _same(one: Reading, other: Reading) -> bool:
+    """Whether two candidates are one network after all, as where a softmax has died out."""
+    return one.model == other.model and all(
+        np.array_equal(array, other.params[name]) for name, array in one.params.items()
+    )
+
+
+def read_weights(
+    tensors: Tensors,
+    record: Mapping[str, Any],
+    source: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    min_accuracy: float = MIN_ACCURACY,
+    is_sibling: bool = False,
+) -> Imported:
+    """The network of a state dict and of the config that came with it.
+
+    Args:
+      record: that config; {} for none. is_sibling: it only lay next to the weights.
+      source: None to recognise it.
+      given: what goes before the config's: attention_rate, attention_scale, separate_vocab, n_heads.
+    Raises: ValueError as `import_model`.
+    """
+    if not 0 <= min_accuracy <= 1:
+        raise ValueError(f"min_accuracy must be in [0, 1], got {min_accuracy}")
+    found, rows, refused = matches_of(tensors.state, source), [], []
+    for one in found:
+        try:
+            rows += _readings(one, record, is_sibling, given or {})
+        except ValueError as error:
+            refused.append(error)
+    if not rows:
+        raise refused[0]
+    # Of those that answer equally well the one whose worst answer is the nearest to the typical one: a wrong
+    # constant of the attention may leave every answer right, but less evenly. The loss would prefer whatever
+    # makes the logits large.
+    rows.sort(key=lambda x: (-x.accuracy, -x.evenness))
+    best = rows[0]
+    if not best.accuracy >= min_accuracy:
+        tried = ", ".join(f"{x.source} {x.assumes}".strip() + f" {x.accuracy:.2%}" for x in rows)
+        raise ValueError(
+            f"no reading of these tensors adds: accuracy over all {best.model.p}^2 inputs is below "
+            f"{min_accuracy:.0%} ({tried}); min_accuracy=0 takes the best of them"
+        )
+    (ignored,) = [one.ignored for one in found if one.convention.name == best.source]
+    others = tuple(x for x in rows[1:] if not _same(x, best))
+    return Imported(best, others, tuple(ignored), tuple(tensors.left_out), dict(record))
+
+
+def read(
+    weights: str | Path | Mapping[str, Any],
+    config: str | Path | Mapping[str, Any] | None = None,
+    *,
+    source: str | None = None,
+    min_accuracy: float = MIN_ACCURACY,
+    **given: Any,
+) -> Imported:
+    """`import_model` with all that it found out; arguments and errors are its."""
+    path = Path(weights) if isinstance(weights, (str, Path)) else None
+    if path is None and not isinstance(weights, Mapping):
+        raise ValueError(f"weights must be a file or arrays by name, got {type(weights).__name__}")
+    is_sibling = False
+    if path is None:
+        tensors = tensors_of(weights)
+    else:
+        tensors, sibling = read_state(path), path.with_suffix(".json")
+        is_sibling = config is None and sibling.is_file()
+        config = sibling if is_sibling else config
+    record = read_config(config) if isinstance(config, (str, Path)) else dict(config or {})
+    return read_weights(tensors, record, source, given, min_accuracy, is_sibling)
 
 
 def import_model(
@@ -81,64 +206,48 @@ def import_model(
     attention_rate: float | None = None,
     attention_scale: str | None = None,
     separate_vocab: bool | None = None,
+    n_heads: int | None = None,
+    min_accuracy: float = MIN_ACCURACY,
 ) -> Model:
-    """A model of somebody else's one-layer weights.
+    """A model of somebody else's one-layer weights, transformer or MLP.
+
+    What the tensors leave open (attention rate and scale, heads, which token is `=`) is tried, each way on
+    all p^2 inputs, and the way that answers best is taken; `read` names the others.
 
     Args:
-      weights: .npz, .safetensors, .pt or .pth, in which nothing is executed; or the state dict, by name.
+      weights: .npz, .safetensors, .pt or .pth, in which nothing is executed; or the state dict, by name,
+        of NumPy, JAX or torch tensors; also where it lies under `model` or `state_dict` of a checkpoint.
       config: what came with them, as a JSON file or its content. None for the .json of the same name next to
         the file, where there is one.
-      source: the convention, one of `convert.SOURCES`; None to recognise it by the shapes.
-      attention_rate, attention_scale, separate_vocab: as in `Config`, for transformer_lens, whose state
-        dicts do not say; by default what the config says, else 1, 1/n_ctx, and by the shapes.
+      source: the convention, a name of `importing.registry.CONVENTIONS`; None to recognise it.
+      attention_rate, attention_scale, separate_vocab: as in `Config`; None for what the config says, else
+        tried.
+      n_heads: of a torch_linear transformer; None to try.
+      min_accuracy: in [0, 1]: below it the weights are refused.
     Returns:
-      float32 weights (float64 ones are rounded), step 0. Where its softmax has died out (W_Q, W_K are
-      nothing) the config is that of constant attention.
+      step 0; of a transformer float32 weights (float64 ones are rounded), of an MLP the tables of its circuit
+      in float64. Where a softmax has died out (W_Q, W_K are nothing) the config says constant attention.
     Raises:
-      ValueError: naming the file, the tensor or the field that cannot be read, and why.
+      ValueError: naming the file, the tensor or the field that cannot be read, and why; or the accuracy of
+        every reading where none reaches `min_accuracy`.
 
     >>> import modadd_jax as ma
-    >>> from modadd_jax.model import param_shapes
-    >>> shapes = param_shapes(ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6).model)
-    >>> theirs = {convert.NAMES[name]: np.ones(x.shape) for name, x in shapes.items()}
+    >>> from modadd_jax.constructed import Group, circuit_of, uniform_nodes
+    >>> nodes, ones = np.asarray(uniform_nodes(16)), np.ones(16)
+    >>> circuit = circuit_of((Group(2, nodes, ones, ones),), 11)
+    >>> theirs = {"fc1.weight": np.asarray(circuit.u).T, "fc2.weight": np.asarray(circuit.w_logit).T}
     >>> model = ma.import_model(theirs)
-    >>> model.config.model.p, model.config.model.eq_token
-    (5, True)
+    >>> model.config.model.architecture, model.config.model.p, ma.fold(model).u.shape
+    ('circuit', 11, (11, 16))
     """
-    path = Path(weights) if isinstance(weights, (str, Path)) else None
-    if path is not None:
-        state, sibling = read_state(path), path.with_suffix(".json")
-        config = sibling if config is None and sibling.is_file() else config
-    elif isinstance(weights, Mapping):
-        state = {name: np.asarray(array) for name, array in weights.items()}
-    else:
-        raise ValueError(f"weights must be a file or arrays by name, got {type(weights).__name__}")
-    record = read_config(config) if isinstance(config, (str, Path)) else dict(config or {})
-    given = {
-        "attention_rate": attention_rate,
-        "attention_scale": attention_scale,
-        "separate_vocab": separate_vocab,
-    }
-    params, shape = read_weights(state, record, source, given)
-    return Model(params, Config(model=constant_attention(params, shape), imported=True))
-
-
-def read_weights(
-    state: Mapping[str, np.ndarray],
-    record: Mapping[str, Any],
-    source: str | None = None,
-    given: Mapping[str, Any] = types.MappingProxyType({}),
-) -> tuple[dict[str, np.ndarray], ModelConfig]:
-    """Our parameters and model config of a state dict and of the config that came with it.
-
-    Args:
-      record: that config; {} for none. source: None to recognise it.
-      given: attention_rate, attention_scale, separate_vocab that go before the config's; None for not given.
-    Raises: ValueError as `import_model`.
-    """
-    source = source_of(state) if source is None else source
-    if source not in convert.SOURCES:
-        raise ValueError(f"source must be one of {', '.join(convert.SOURCES)}, got {source!r}")
-    params, shape = convert.from_state_dict(state, source, **arguments_of(source, record, given))
-    convert.check_sizes(source, record, shape)
-    return params, shape
+    found = read(
+        weights,
+        config,
+        source=source,
+        min_accuracy=min_accuracy,
+        attention_rate=attention_rate,
+        attention_scale=attention_scale,
+        separate_vocab=separate_vocab,
+        n_heads=n_heads,
+    )
+    return Model(found.chosen.params, Config(model=found.chosen.model, imported=True))

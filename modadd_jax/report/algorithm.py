@@ -100,11 +100,18 @@ def run(subject: Subject) -> Outcome:
     return Outcome(model | clock_or_pizza.summarize(reading), reading)
 
 
+def needs(subject: Subject) -> str | None:
+    if subject.config.model.is_circuit:
+        return "a circuit has no embedding: clock and pizza are told by gradients on embedded tokens"
+    return None
+
+
 STUDY = Study(
     name="algorithm",
     question="Clock or pizza?",
     command="algorithm",
     run=run,
+    needs=needs,
     document=document,
     drawings={
         "algorithm": Drawing(

@@ -28,6 +28,8 @@ weight: share of sum alpha beta. R² and std (rad) of ψ against 2φ, weighted b
 neighbouring phases. γ: relative amplitude of the component at 2k; t₀: offset. error: largest error of the
 quadrature rule over all inputs and classes, relative to the integral 2/3."""
 
+MODEL_NUMBERS = ("p", "d_model", "d_mlp", "n_heads", "attention_rate", "eq_token")
+
 VARIANCE = {
     "pre-activations at the neuron's frequency, median neuron": "variance_explained.pre_median",
     "pre-activations at the neuron's frequency, lowest tenth": "variance_explained.pre_p10",
@@ -113,13 +115,14 @@ def additive_part(subject: Subject, numbers: Mapping[str, Any]) -> dict[str, Any
 def analysis_of(subject: Subject) -> dict[str, Any]:
     """The content of analysis.json."""
     model, reading = subject.config.model, subject.reading
-    names = ("p", "d_model", "d_mlp", "n_heads", "attention_rate", "eq_token")
+    names = ("p", "d_mlp") if model.is_circuit else MODEL_NUMBERS
     numbers = readings.summarize(reading)
     proven = summarize_bounds(reading if subject.bound_table is None else subject.bound_table)
     for frequency, bound in zip(numbers["frequencies"], proven["frequencies"], strict=True):
         frequency["bounds"] = bound
     return {
-        "model": {name: getattr(model, name) for name in names} | {"attention_scale": model.kappa},
+        "model": {name: getattr(model, name) for name in names}
+        | ({} if model.is_circuit else {"attention_scale": model.kappa}),
         **numbers,
         "logit_bound": proven["logit_bound"],
         "regression": regression.summarize(regression_of(subject)),
@@ -154,7 +157,8 @@ def _training(subject: Subject, *_: Any) -> Figure | None:
 
 
 def _spectra(subject: Subject, *_: Any) -> Figure:
-    return figures.spectra(subject.reading, subject.params["W_E"][: subject.config.model.p])
+    model = subject.config.model
+    return figures.spectra(subject.reading, None if model.is_circuit else subject.params["W_E"][: model.p])
 
 
 DRAWINGS = {

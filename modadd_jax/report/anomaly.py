@@ -56,6 +56,12 @@ def run(
     for name, value in (("n", n), ("tune_steps", tune_steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    trained = [own for own in kind if own in backdoor.TRIGGERS and subject.config.model.is_circuit]
+    kind = [own for own in kind if own not in trained]
+    if not kind:
+        raise ValueError(
+            f"kind {', '.join(trained)}: planted by training a transformer, and a circuit is none"
+        )
     rng, hints = np.random.default_rng(plant_seed), margins.hints_of(subject.circuit)
 
     def plant(kind: str) -> anomaly.Plant:

@@ -16,6 +16,10 @@ EXPLANATION = """\
 Proven: the right logit exceeds every other. Real arithmetic: the float32 weights read as exact reals.
 Float32 program: as run, with every rounding bounded. Share: operations over p^3 m, folded brute force."""
 
+EXPLANATION_OF_CIRCUIT = """\
+Proven: the right logit exceeds every other. Real arithmetic: the float64 tables of the circuit read as exact
+reals; it has no program of its own. Share: operations over p^3 m, brute force."""
+
 
 def statements(record: Mapping[str, Any]) -> Table:
     columns = (
@@ -25,6 +29,7 @@ def statements(record: Mapping[str, Any]) -> Table:
         Column("slack", ".2g", "{}.slack"),
     )
     rows = [(("real arithmetic",), "real"), (("float32 program",), "float32")]
+    rows = [row for row in rows if record[row[1]] is not None]  # a circuit has no program
     caption = f"Certificate of accuracy, strategy {record['strategy']}."
     return cited("certificate", caption, "certificate.json", record, ("statement",), columns, rows)
 
@@ -57,6 +62,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
     brute = record["brute_force_operations"]
     fold, reasons = _total(counts["fold"]), uncounted(record)
     stages = ", ".join(f"{stage}: {share:.2%}" for stage, share in record["stages"].items())
+    folded = "not counted" if fold is None else f"{fold:,}"
     half = counts["brute_force_symmetric_half"]
     return [
         f"# Certificate, strategy {record['strategy']}",
@@ -67,8 +73,8 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         *([uncounted_text(reasons)] if reasons else []),
         f"Brute force: {brute:,} multiply-adds"
         + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
-        + f". Folding the weights, which both need: {'not counted' if fold is None else f'{fold:,}'}.",
-        EXPLANATION,
+        + ("." if record["float32"] is None else f". Folding the weights, which both need: {folded}."),
+        EXPLANATION_OF_CIRCUIT if record["float32"] is None else EXPLANATION,
     ]
 
 

@@ -96,6 +96,11 @@ def state_of_key(key: jax.Array, config: Config, enlarged: jax.Array | None = No
 def state_like(config: Config) -> TrainState:
     """Shapes and dtypes of a run's state over its S seeds, as `Workdir.restore` wants them."""
     seeds = jax.ShapeDtypeStruct((config.train.num_seeds,), jnp.int32)
+    if config.model.is_circuit:
+        shapes = model.param_shapes(config.model)
+        with float64.enabled():
+            one = {name: jax.ShapeDtypeStruct((1, *x.shape), x.dtype) for name, x in shapes.items()}
+        return TrainState(one, (), seeds)
     with x64_of(config):
         like = jax.eval_shape(jax.vmap(lambda seed: init_state(seed, config)), seeds)
     return like._replace(opt_state=()) if config.imported else like

@@ -10,7 +10,8 @@ from modadd_jax import circuit, model
 from modadd_jax.analysis import reading as summary
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.importing import convert
-from modadd_jax.importing.files import read_state, write_state
+from modadd_jax.importing.files import write_state
+from modadd_jax.importing.tensors import read_state
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
 from tests import problems
@@ -49,7 +50,7 @@ def test_a_model_goes_out_and_comes_back_bit_for_bit(tmp_path):
     ((status, out, err),) = commands("export_checkpoint", f"--workdir={tmp_path}/ours --out={tmp_path}/m.npz")
     assert (status, err) == (0, ""), err
     assert f"wrote {tmp_path}/m.npz" in out
-    for name, array in read_state(tmp_path / "m.npz").items():
+    for name, array in read_state(tmp_path / "m.npz").state.items():
         np.testing.assert_array_equal(array, params[name.rsplit(".", 1)[1]])
 
     source = f"--source=transformer_lens --weights={tmp_path}/m.npz --config={tmp_path}/m.json"
@@ -80,7 +81,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
     state = random_state("zhong")
     config = {"C": 7, "attn_coeff": 0.5, "diff_vocab": 0, "n_layers": 1, "act_fn": "ReLU"}
     write_pt(files / "good.pt", state)
-    (files / "good.json").write_text(json.dumps(config))
+    (files / "settings.json").write_text(json.dumps(config))
     (files / "layers.json").write_text(json.dumps(config | {"n_layers": 2}))
     (files / "gelu.json").write_text(json.dumps(config | {"act_fn": "GeLU"}))
     (files / "list.json").write_text("[1]")
@@ -88,22 +89,24 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
     write_state(files / "norm.npz", state | {"ln_final.w": np.ones(12, np.float32)})
     write_state(files / "shape.npz", state | {"pos_embed.W_pos": np.ones((2, 5), np.float32)})
     plain_pickle({"x": Runs()})(files / "code.pt")
-    zhong = f"--source=zhong --workdir={out} --config={files}/good.json --weights={files}/"
+    zhong = f"--source=zhong --workdir={out} --config={files}/settings.json --weights={files}/"
+    lens = f"--source=transformer_lens --workdir={out}"
     cases = {
         f"{zhong}good.pt --config={files}/layers.json": "n_layers is 2; only 1 can be read",
         f"{zhong}good.pt --config={files}/gelu.json": "act_fn is 'GeLU'; only ReLU",
         f"{zhong}good.pt --config={files}/list.json": "is no JSON object",
         f"{zhong}good.pt --config={files}/none.json": "none.json cannot be read",
-        f"{zhong}good.pt --attention_rate=1": "attention_rate is for transformer_lens",
+        f"{zhong}good.pt --attention_rate=2": "attention_rate must be in [0, 1], got 2.0",
+        f"{zhong}good.pt --min_accuracy=2": "min_accuracy must be in [0, 1], got 2.0",
+        f"{zhong}good.pt": "no reading of these tensors adds: accuracy over all 7^2 inputs is below 90%",
         f"{zhong}missing.npz": "has no blocks.0.mlp.W_in",
         f"{zhong}norm.npz": "ln_final.w: the model has layer norm",
         f"{zhong}shape.npz": "pos_embed.W_pos has shape (2, 5), which does not fit",
         f"{zhong}code.pt": "code.pt cannot be read",
         f"{zhong}none.npz": "none.npz does not exist",
-        f"--source=zhong --workdir={out} --weights={files}/good.pt": "config is needed with source zhong",
-        f"--source=mine --workdir={out} --weights={files}/good.pt": "source must be one of zhong, ",
+        f"--source=mine --workdir={out} --weights={files}/good.pt": "source must be one of transformer_lens",
         f"--source=zhong --workdir={out}": "--weights is needed",
-        f"--source=transformer_lens --workdir={out} --weights={files}/good.pt": "W_O must have 3 axes",
+        f"{lens} --weights={files}/good.pt": "W_pos has shape (2, 12), which does not fit [n, D] with D = 7",
         f"{zhong}good.pt --workdir={files}": "exists and is not empty",
     }
     before = sorted(tmp_path.rglob("*"))

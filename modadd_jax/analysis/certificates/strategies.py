@@ -283,11 +283,13 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     """The content of certificate.json but for the checkpoint's name: docs/certificate.md, section 7. Eager.
 
     Args:
-      params: float32, of `config.model`.
+      params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.
       config: of the run; its train.precision is that of the program.
     Raises: ValueError as `prove` does, and for attention that is not constant.
     """
     model = config.model
+    if model.is_circuit:
+        return certify_circuit(Circuit(**params), strategy) | {"config": config.to_dict()}
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     circuit = fold(exact, model)
     fold_slack = float(float32.fold_error(exact, circuit, model))
