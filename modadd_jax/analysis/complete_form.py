@@ -3,7 +3,8 @@
 The neurons of a key frequency k are sorted into a few classes, each with one waveform T. What a class writes
 at frequency g of the classes c is, to first order in how far its neurons are from T,
 
-    P_g(a, b) = sum_j e^{ij theta} (R_j(d) Q_j[g] + H_j(d) sum_f (A_{j,f}[g] e^{i w_f a} + B_{j,f}[g] e^{i w_f b})),
+    P_g(a, b) = sum_j e^{ij theta} (R_j(d) Q_j[g]
+                + H_j(d) sum_f (A_{j,f}[g] e^{i w_f a} + B_{j,f}[g] e^{i w_f b})),
 
 with theta = w_k (a+b)/2, d = a-b, S(x; d) = T(x + w_k d/2) + T(x - w_k d/2), and R_j and H_j the Fourier
 coefficients in x of ReLU(S) and of the step [S > 0]. Q, A and B are sums over the neurons. Only terms that
@@ -272,8 +273,8 @@ def _kept(shares, least, is_shared):
 def count_parameters(n_keys, n_classes, n_terms, n_harmonics: int = N_HARMONICS):
     """Real numbers in the formula.
 
-    Each key: its frequency and delta. Each class: its waveform, t_0 real and t_2 .. t_J complex. Each term kept:
-    one complex coefficient. Which terms are kept are integers, and not counted.
+    Each frequency read: itself and delta. Each class: its waveform, t_0 real and t_2 .. t_J complex. Each
+    term kept: one complex coefficient. Which terms are kept are integers, and not counted.
     """
     return 2 * n_keys + n_classes * (2 * n_harmonics - 1) + 2 * n_terms
 

@@ -71,7 +71,7 @@ def test_the_evaluation_is_the_sum_that_is_stated(name):
 def test_one_waveform_needs_no_first_order():
     """Where neurons share T exactly, what they read beyond it is 0, and ReLU's harmonics up to 8 are all."""
     one = circuit(PROBLEMS["secondary"])
-    neurons, logits, whole = read(one, 0.0)
+    neurons, _, whole = read(one, 0.0)
     _, terms = class_of(one, neurons, PROBLEMS["secondary"].answers[0].k)
     assert float(jnp.abs(terms.in_a).max()) < 1e-12 > float(jnp.abs(terms.in_b).max())
     assert float(whole.r2) > 1 - 1e-4
@@ -79,8 +79,7 @@ def test_one_waveform_needs_no_first_order():
 
 
 def test_first_order_is_first_order():
-    """Noise of size s on u leaves an error of the order s^2 in the logits: its square falls like s^4 or, as the
-    inputs where the step is wrong become fewer with s, faster than s^2."""
+    """Noise of size s is wrong where |pre| is below s: squares of s on a share s of the inputs, s^3 in all."""
     clean = circuit_of((group(5, nodes()),), P)
     noise = np.random.default_rng(0).standard_normal(clean.u.shape)
     lost = []
@@ -126,7 +125,7 @@ def test_terms_of_every_kind_are_read_back(kind):
 
 
 def test_neurons_of_two_keys_are_read_back():
-    """Neurons of key 5 that also read cos(w_8 a + chi): A_{j,8} has what they read, at the j of their output."""
+    """Neurons of key 5 that also read cos(w_8 a + chi): A_{j,8} has it, at the j of their output."""
     phi, size, chi = nodes(), 0.2, 0.4
     clean = circuit_of((group(5, phi),), P)
     wave_8 = size * np.cos(2 * np.pi * 8 * np.arange(P) / P + chi)
