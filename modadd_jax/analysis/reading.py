@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import closed_form, phases, quadrature
+from modadd_jax.analysis import closed_form, complete_form, phases, quadrature
 from modadd_jax.analysis.closed_form import FORMS, Waveform
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import KeyFrequencies, Neurons, key_frequencies, read_neurons
@@ -93,8 +93,9 @@ class Numbers(NamedTuple):
     min_margin: jax.Array  # ()
     variance_explained: dict[str, jax.Array]  # () each: quantiles over the neurons alive
     frequencies: FrequencyNumbers  # [F] each field, heaviest first; those of no key frequency 0
-    closed_form: dict[str, jax.Array]  # () each: r2 of each form, and accuracy_full, the accuracy of the
-    # formula by itself, standing alone as a model
+    closed_form: dict[str, jax.Array]  # () each: r2 of each form and of the complete one; accuracy_full and
+    # accuracy_complete, of the formula standing alone as a model; n_classes, n_terms, n_parameters of the
+    # complete one
 
 
 class Reading(NamedTuple):
@@ -253,12 +254,15 @@ def read_padded(circuit: Circuit, max_keys: int, min_share: float = 0.01) -> Rea
     tables = {form: part.sum(axis=0) for form, part in parts.items()}
     explained = {form: closed_form.explained(logits, table) for form, table in tables.items()}
     form_margins = margin(tables["full"], jnp.zeros(p, jnp.int32))
+    whole = complete_form.complete(circuit, neurons, logits)
     numbers = Numbers(
         **answers(logits)._asdict(),
         variance_explained=_variance_explained(neurons),
         frequencies=_frequency_numbers(frequencies, keys),
         closed_form={f"r2_{form}": share for form, share in explained.items()}
-        | {"accuracy_full": (form_margins > 0).mean(dtype=logits.dtype)},
+        | {"accuracy_full": (form_margins > 0).mean(dtype=logits.dtype)}
+        | {"r2_complete": whole.r2, "accuracy_complete": whole.accuracy}
+        | {name: getattr(whole, name) for name in ("n_classes", "n_terms", "n_parameters")},
     )
     return Reading(circuit, logits, neurons, keys, frequencies, tables, explained, numbers)
 

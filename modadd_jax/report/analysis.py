@@ -39,6 +39,7 @@ VARIANCE = {
     "logits by cos x - γ cos 2x": "closed_form.r2_secondary",
     "logits by t₀ + cos x - γ cos 2x": "closed_form.r2_full",
     "logits with harmonics to 8": "closed_form.r2_harmonics",
+    "logits by the complete form": "closed_form.r2_complete",
 }
 
 

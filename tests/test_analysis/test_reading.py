@@ -62,7 +62,8 @@ def test_every_circuit_has_a_json_summary(any_circuit):
     }
     assert set(record["variance_explained"]) == {"pre_median", "pre_p10", "w_logit_median", "w_logit_p10"}
     assert set(record["closed_form"]) == {
-        *("r2_primary", "r2_secondary", "r2_full", "r2_harmonics", "accuracy_full")
+        *("r2_primary", "r2_secondary", "r2_full", "r2_harmonics", "r2_complete"),
+        *("accuracy_full", "accuracy_complete", "n_classes", "n_terms", "n_parameters"),
     }
     for frequency in record["frequencies"]:
         assert set(frequency) == FREQUENCY_KEYS

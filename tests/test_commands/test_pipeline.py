@@ -101,7 +101,10 @@ NAMES = {
         *("schema_version", "model", "checkpoint", "accuracy", "cross_entropy", "min_margin"),
         *("variance_explained", "frequencies", "closed_form", "logit_bound"),
     },
-    "closed_form": {"r2_primary", "r2_secondary", "r2_full", "accuracy_full"},
+    "closed_form": {
+        *("r2_primary", "r2_secondary", "r2_full", "accuracy_full", "r2_complete", "accuracy_complete"),
+        *("n_classes", "n_terms", "n_parameters"),
+    },
     "variance_explained": {"pre_median", "pre_p10", "w_logit_median", "w_logit_p10"},
     "quadrature_error": {"relu", "abs", "id", "relu_with_psi"},
     "bounds": {

@@ -71,7 +71,9 @@ def row_of(verdict="clean", seed=0, stds=(0.01, 0.02), **changes):
     own |= {"bounds": {"moments": 16 * [0.01], "sweep_upper": 0.1, "total": 1.0, "naive": 3.0}}
     keys = [{"k": k, "phase_circular_std": std} | own for k, std in zip((3, 6, 1), stds, strict=False)]
     row = {"seed": seed, "step": 100, "finite": True, "accuracy": 1.0, "n_wrong": 0, "cross_entropy": 1e-7}
-    row |= {"frequencies": keys, "closed_form": {"r2_full": 0.999, "r2_primary": 0.8}, "min_margin": 3.0}
+    row |= {"frequencies": keys, "min_margin": 3.0}
+    row["closed_form"] = {"r2_full": 0.999, "r2_primary": 0.8, "r2_complete": 0.9999}
+    row["closed_form"] |= {"accuracy_complete": 1.0, "n_parameters": 900}
     row |= {
         "terms": {"mirrored": 0.01, "bias": 0.01, "swapped": 0.01},
         "logit_scale": 20.0,
