@@ -1,4 +1,4 @@
-# make run   environment, train the default model, analyse it: runs/mainline/
+# make run   environment, train the default model, analyse it, draw and report: runs/mainline/
 # make check environment, lint, format, types, the fast tests: about a minute
 # make test  environment, lint, format, types, all tests
 # make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
@@ -17,8 +17,7 @@ NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker
 .PHONY: run lint check test test-newest env clean-env
 
 run: $(VENV)/ready
-	$(PY) -m experiments.train --workdir runs/mainline
-	$(PY) -m experiments.analyze --workdir runs/mainline
+	$(PY) -m experiments.reproduce --workdir runs/mainline
 
 lint: $(VENV)/ready
 	@$(VERSIONS)

@@ -27,13 +27,12 @@ from absl import flags
 
 from experiments import cli, loading
 from modadd_jax import float64
+from modadd_jax.analysis.studies.cut import cut_muddy
 from modadd_jax.config import preset
 from modadd_jax.report.reproduce import reproduce
 from modadd_jax.report.study import Subject
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir
-from modadd_jax.training import loop
-
-QUICK_STEPS = 2_000  # a third of the preset's: every answer is right by 1,000
+from modadd_jax.training import loop, parallel
 
 
 def define_flags() -> None:
@@ -49,10 +48,11 @@ def train_missing(path: Path, quick: bool) -> None:
         if config.imported or (steps and steps[-1] >= config.train.num_steps):
             return
     else:
-        config = preset("quick").replace(num_steps=QUICK_STEPS) if quick else preset("mainline")
-        config = config.replace(early_checkpoints=True)  # which the study dynamics follows
+        # The early checkpoints are those that the study dynamics follows.
+        config = preset("quick" if quick else "mainline").replace(early_checkpoints=True)
     print(f"training into {path}", flush=True)
-    loop.run(config, path)
+    parallel.use_cores(config.train.num_seeds)
+    loop.run(config, path, cutter=cut_muddy)
 
 
 def main() -> None:
@@ -64,6 +64,9 @@ def main() -> None:
         run, model = loading.load_model()
         out = loading.out_directory(run, model).absolute()
         failed = reproduce(Subject(model, run.workdir, additive=True), out)
+    table = out / "analysis.md"
+    if table.exists():
+        print(f"\n{table.read_text().rstrip()}")
     print(f"\nresults of step {model.step}, seed {model.seed}, are in {out}")
     if failed:
         print(f"failed: {', '.join(failed)}")
