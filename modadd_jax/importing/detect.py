@@ -28,7 +28,8 @@ class Reading(NamedTuple):
     source: str  # the name of its convention
     assumes: str
     params: dict[str, np.ndarray]
-    model: ModelConfig
+    read_as: ModelConfig
+    model: ModelConfig  # the same, but for constant attention where a softmax has died out
     accuracy: float
     cross_entropy: float
     min_margin: float
@@ -120,7 +121,7 @@ def _readings(
             refused = refused or error
             continue
         model = constant_attention(candidate.params, candidate.model)
-        rows.append(Reading(name, candidate.assumes, candidate.params, model, **numbers))
+        rows.append(Reading(name, candidate.assumes, candidate.params, candidate.model, model, **numbers))
     if not rows:
         raise refused or ValueError(f"as {name} its shapes fit each other in no way")
     return rows
