@@ -263,12 +263,17 @@ class TrainConfig:
         return self.seed_list or tuple(range(self.seed, self.seed + self.num_seeds))
 
 
+def _of_seeds(seeds: Iterable[int]) -> TrainConfig:
+    """The default training, of these seeds."""
+    return TrainConfig(**_fields_of_seeds(seeds))
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """A model and how it is trained. Raises ValueError where the two do not fit.
 
-    The weights of an imported model were made elsewhere: there is one set of them, without optimiser
-    state or training pairs, and of `train` only the seed's number 0 means anything.
+    The weights of an imported model were made elsewhere: they have no optimiser state or training pairs, and
+    of `train` only the seeds mean anything: 0 for one model, a number for each of a family.
     """
 
     model: ModelConfig = ModelConfig()
@@ -282,8 +287,8 @@ class Config:
             "architecture circuit is for tables that are imported: what is trained is a transformer",
         )
         _require(
-            not self.imported or self.train == TrainConfig(),
-            "an imported model has no training of ours: its train part must be the default",
+            not self.imported or self.train == _of_seeds(self.train.seeds),
+            "an imported model has no training of ours: its train part must be the default, but for seeds",
         )
         _require(
             self.train.forward != "folded" or self.model.is_separable,
@@ -316,7 +321,8 @@ class Config:
     def to_dict(self) -> dict[str, Any]:
         model = {"model": dataclasses.asdict(self.model)}
         if self.imported:
-            return model | {"imported": True}
+            family = {} if self.train == TrainConfig() else {"seeds": list(self.train.seeds)}
+            return model | {"imported": True} | family
         train = dataclasses.asdict(self.train)
         return model | {"train": train | {"seed_list": list(train["seed_list"])}}  # as JSON gives it back
 
@@ -336,6 +342,8 @@ class Config:
             if isinstance(fields.get("seed_list"), list):  # JSON has no tuples
                 fields["seed_list"] = tuple(fields["seed_list"])
             parts[part] = kind(**fields)
+        if imported and "seeds" in record:
+            parts["train"] = _of_seeds(record["seeds"])
         return cls(imported=imported, **parts)
 
     def replace(self, **changes: Any) -> "Config":

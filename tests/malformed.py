@@ -150,7 +150,10 @@ def _safetensors(header, body=b""):
 
 def _bomb(size):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("W_in.npy", "w") as member:
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("W_in.npy", "w") as member,
+    ):
         for _ in range(size >> 20):
             member.write(bytes(1 << 20))
     return file.getvalue()
@@ -208,8 +211,9 @@ def hostile(canary):
     for name, raw in pickles.items():
         yield File("hostile pickle", f"{name}.pt", _pt(raw))
         yield File("hostile pickle", f"{name}-old.pth", raw)
-    yield File("zip bomb", "bomb.npz", _bomb(1 << 29))
-    yield File("zip bomb", "bomb.pt", _bomb(1 << 29))
+    bomb = _bomb(300 << 20)
+    yield File("zip bomb", "bomb.npz", bomb)
+    yield File("zip bomb", "bomb.pt", bomb)
     few = {"u": np.ones((9999, 3)), "v": np.ones((9999, 3)), "W_L": np.ones((3, 9999))}
     lying = bytearray(_bomb(1 << 22))
     at = lying.rindex(b"PK\x01\x02") + 24

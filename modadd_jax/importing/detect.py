@@ -3,6 +3,7 @@
 read_file -> tensors_of -> match each convention -> candidates -> answers of each -> the one that answers
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ class Reading(NamedTuple):
     source: str  # the name of its convention
     assumes: str
     params: dict[str, np.ndarray]
-    model: ModelConfig
+    read_as: ModelConfig
+    model: ModelConfig  # the same, but for constant attention where a softmax has died out
     accuracy: float
     cross_entropy: float
     min_margin: float
@@ -89,6 +91,8 @@ def matches_of(state: Mapping[str, np.ndarray], source: str | None = None) -> li
     tried = [match(CONVENTIONS[name], state) for name in names]
     convert.check_architecture(state)
     fitting = [found for found in tried if found.fault is None]
+    if not fitting and source is None:
+        fitting = [found for found in _in_order(state) if found.fault is None]
     if not fitting:
         nearest = max(tried, key=lambda found: len(found.tensors))
         if not nearest.tensors:
@@ -96,6 +100,36 @@ def matches_of(state: Mapping[str, np.ndarray], source: str | None = None) -> li
             raise ValueError(f"no convention ({', '.join(names)}) has tensors of these names: {shown}")
         raise ValueError(f"{nearest.fault} (as {nearest.convention.name}, the nearest of the conventions)")
     return fitting
+
+
+# Layers of an MLP by their number of matrices, in the order in which a state dict holds them.
+_ORDERS = {
+    2: (("one_hot_mlp", ("fc1", "fc2")),),
+    3: (("embedding_mlp", ("embed", "fc1", "fc2")),),
+    4: (
+        ("embedding_mlp", ("embed_a", "embed_b", "fc1", "fc2")),
+        ("embedding_mlp", ("embed", "fc1", "fc2", "unembed")),
+    ),
+}
+
+
+def _in_order(state: Mapping[str, np.ndarray]) -> list[Match]:
+    """A state dict of names that no convention knows as an MLP, its matrices in order.
+
+    A vector after a matrix is the bias of that layer. Whether it is one, its answers say.
+    """
+    matrices = [name for name, array in state.items() if np.ndim(array) == 2]
+    vectors = {before: name for before, name in itertools.pairwise(state) if np.ndim(state[name]) == 1}
+    if len(state) > len(matrices) + sum(before in matrices for before in vectors):
+        return []
+    found = []
+    for source, layers in _ORDERS.get(len(matrices), ()):
+        renamed = {f"{layer}.weight": state[name] for layer, name in zip(layers, matrices, strict=True)}
+        for layer, name in zip(layers, matrices, strict=True):
+            if name in vectors:
+                renamed[f"{layer}.bias"] = state[vectors[name]]
+        found.append(match(CONVENTIONS[source], renamed))
+    return [one for one in found if not one.ignored]
 
 
 def _readings(
@@ -120,7 +154,7 @@ def _readings(
             refused = refused or error
             continue
         model = constant_attention(candidate.params, candidate.model)
-        rows.append(Reading(name, candidate.assumes, candidate.params, model, **numbers))
+        rows.append(Reading(name, candidate.assumes, candidate.params, candidate.model, model, **numbers))
     if not rows:
         raise refused or ValueError(f"as {name} its shapes fit each other in no way")
     return rows
@@ -170,7 +204,7 @@ def read_weights(
             f"no reading of these tensors adds: accuracy over all {best.model.p}^2 inputs is below "
             f"{min_accuracy:.0%} ({tried}); min_accuracy=0 takes the best of them"
         )
-    (ignored,) = [one.ignored for one in found if one.convention.name == best.source]
+    ignored = next(one.ignored for one in found if one.convention.name == best.source)
     others = tuple(x for x in rows[1:] if not _same(x, best))
     return Imported(best, others, tuple(ignored), tuple(tensors.left_out), dict(record))
 

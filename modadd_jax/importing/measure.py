@@ -30,7 +30,7 @@ def _over_rows(row, p: int) -> Answers:
         logits, right = row(a), (a + classes) % p
         margins = losses.margin(logits, right)
         return (
-            (margins > 0).mean(),
+            (margins > 0).mean(dtype=logits.dtype),
             losses.log1p_cross_entropy(logits, right).mean(),
             margins.min(),
             margins.mean(),

@@ -19,6 +19,8 @@ from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training.step import seed_mask, state_like
 
+PAIRS_NOT_KNOWN = "The pairs trained on are not known: what is said of training and of test pairs is of all."
+
 
 def alive_at_the_end(workdir: Workdir) -> list[int]:
     """The rows of the seeds that reached the last step; a warning names the others, which were not finite.
@@ -44,27 +46,38 @@ def _circuits(workdir: Workdir, step: int, rows: list[int]) -> list[circuits.Cir
     return [circuits.fold({name: x[row] for name, x in exact.items()}, model) for row in rows]
 
 
+def _snapshot(circuit: circuits.Circuit, mask: jax.Array | None, ks: jax.Array) -> dynamics.Snapshot:
+    """`dynamics.snapshot`; where the pairs trained on are not known, all pairs are both kinds."""
+    if mask is not None:
+        return dynamics.snapshot(circuit, mask, ks)
+    p = circuit.u.shape[0]
+    found, unseen = (dynamics.snapshot(circuit, jnp.full((p, p), on), ks) for on in (True, False))
+    of_unseen = {name: getattr(unseen.losses, name) for name in ("test_loss", "restricted_loss")}
+    return found._replace(losses=found.losses._replace(**of_unseen), test_accuracy=unseen.test_accuracy)
+
+
 def run(subject: Subject) -> Outcome:
     """Raises ValueError where no seed reached the last step."""
     workdir, steps, config = subject.workdir, subject.steps, subject.config
     alive = alive_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in alive]
     keys = [dynamics.keys_of(last) for last in _circuits(workdir, steps[-1], alive)]
-    masks = [seed_mask(jnp.int32(seed), config) for seed in numbers]
+    masks = [None if config.imported else seed_mask(jnp.int32(seed), config) for seed in numbers]
     rows: list[list[dict]] = [[] for _ in keys]
     for step in tqdm(steps, unit="checkpoint", disable=None):
         found = _circuits(workdir, step, alive)
         for circuit, mask, ks, own in zip(found, masks, keys, rows, strict=True):
-            own.append(dynamics.record(step, dynamics.snapshot(circuit, mask, jnp.asarray(ks, int))))
+            own.append(dynamics.record(step, _snapshot(circuit, mask, jnp.asarray(ks, int))))
     seeds = [
         {"seed": seed, "keys": ks, "milestones": dynamics.milestones(own), "rows": own}
         for seed, ks, own in zip(numbers, keys, rows, strict=True)
     ]
-    return Outcome({"steps": steps, "seeds": seeds}, about={"checkpoint": {"step": steps[-1]}})
+    known = {"pairs_known": False} if config.imported else {}
+    return Outcome({"steps": steps, "seeds": seeds} | known, about={"checkpoint": {"step": steps[-1]}})
 
 
 def needs(subject: Subject) -> str | None:
-    if subject.config.imported:
+    if subject.config.imported and len(subject.steps) < 2:
         return "an imported model has one step and no training to follow"
     if len(subject.steps) < 2:
         return f"training is followed over at least 2 checkpoints, got {len(subject.steps)}"
@@ -95,7 +108,9 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
     keys = (
         f"- seed {s['seed']}: {', '.join(map(str, s['keys'])) or 'no key frequency'}" for s in record["seeds"]
     )
+    known = [] if record.get("pairs_known", True) else [PAIRS_NOT_KNOWN]
     return [
+        *known,
         milestones_table(record),
         spread_table(record),
         "Key frequencies at the last checkpoint:",

@@ -120,7 +120,9 @@ def run(subject: Subject) -> Outcome:
 
 
 def needs(subject: Subject) -> str | None:
-    return "an imported model is no family of seeds" if subject.config.imported else needs_circuit(subject)
+    if subject.config.imported and len(subject.config.train.seeds) == 1:
+        return "an imported model is no family of seeds"
+    return needs_circuit(subject)
 
 
 def _drawing(name: str, caption: str) -> Drawing:

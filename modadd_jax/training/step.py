@@ -99,7 +99,9 @@ def state_like(config: Config) -> TrainState:
     if config.model.is_circuit:
         shapes = model.param_shapes(config.model)
         with float64.enabled():
-            one = {name: jax.ShapeDtypeStruct((1, *x.shape), x.dtype) for name, x in shapes.items()}
+            one = {
+                name: jax.ShapeDtypeStruct((*seeds.shape, *x.shape), x.dtype) for name, x in shapes.items()
+            }
         return TrainState(one, (), seeds)
     with x64_of(config):
         like = jax.eval_shape(jax.vmap(lambda seed: init_state(seed, config)), seeds)

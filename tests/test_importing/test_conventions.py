@@ -76,11 +76,71 @@ def embeddings_of_both(circuit):
     }
 
 
-@pytest.mark.parametrize("make", [two_rows, from_the_right, sum_of_embeddings, embeddings_of_both])
+def with_a_buffer(circuit):
+    return {"mlp.basis": np.eye(P), "mlp.W_in": circuit.u.T, "mlp.W_out": circuit.w_logit.T}
+
+
+def of_unknown_names(circuit):
+    return {"a.w": circuit.u.T, "a.z": np.zeros(M), "b.w": circuit.w_logit.T}
+
+
+def of_unknown_names_with_embeddings(circuit):
+    state = embeddings_of_both(circuit)
+    names = {"embed": "tokens", "fc1": "first", "fc2": "second", "unembed": "third"}
+    return {name.replace(name.split(".")[0], names[name.split(".")[0]]): x for name, x in state.items()}
+
+
+MLPS = (
+    two_rows, from_the_right, sum_of_embeddings, embeddings_of_both, with_a_buffer, of_unknown_names,
+    of_unknown_names_with_embeddings,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("make", MLPS)
 def test_variants_of_mlps(make, circuit):
     found = detect.read(make(circuit))
     model = ma.Model(found.chosen.params, ma.Config(model=found.chosen.model, imported=True))
     np.testing.assert_allclose(logits_of_circuit(ma.fold(model)), logits_of_circuit(circuit), atol=1e-12)
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_softmax_of_linear_layers_is_that_of_the_original(biases):
+    """Two heads, outermost; float64 NumPy, one pair at a time."""
+    rng, p, n_heads, d_model, m = np.random.default_rng(5), 7, 2, 8, 9
+    shapes = {
+        "embed.weight": (p + 1, d_model), "pos": (3, d_model),
+        **{f"W{x}.weight": (d_model, d_model) for x in "qkvo"},
+        "mlp_in.weight": (m, d_model), "mlp_in.bias": (m,),
+        "mlp_out.weight": (d_model, m), "mlp_out.bias": (d_model,), "unembed.weight": (p, d_model),
+    }  # fmt: skip
+    if biases:
+        shapes |= {f"W{x}.bias": (d_model,) for x in "qkvo"} | {"unembed.bias": (p,)}
+    state = {name: np.float32(rng.normal(size=shape)) for name, shape in shapes.items()}
+    given = {"attention_rate": 0.0, "attention_scale": "1/n_ctx", "n_heads": n_heads}
+    found = detect.read(state, min_accuracy=0, **given)
+    readings = [x for x in (found.chosen, *found.others) if "first token" not in x.assumes]
+    assert [x.source for x in readings] == ["torch_linear"]
+
+    w = {name: np.float64(x) for name, x in state.items()}
+
+    def linear(name, x):
+        return x @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0.0)
+
+    answered = np.zeros((p, p))
+    for a in range(p):
+        for b in range(p):
+            x = w["embed.weight"][[a, b, p]] + w["pos"]
+            q, k, v = (linear(f"W{s}", x).reshape(3, n_heads, -1) for s in "qkv")
+            heads = []
+            for h in range(n_heads):
+                e = np.exp(k[:, h] @ q[-1, h] / np.sqrt(d_model / n_heads))
+                heads.append(e @ v[:, h] / e.sum())
+            residual = x[-1] + linear("Wo", np.concatenate(heads))
+            residual = residual + linear("mlp_out", np.maximum(linear("mlp_in", residual), 0))
+            logits = linear("unembed", residual)
+            answered[a, b] = logits[(a + b) % p] - np.delete(logits, (a + b) % p).max()
+    np.testing.assert_allclose(readings[0].min_margin, answered.min(), rtol=1e-12)
+    np.testing.assert_allclose(readings[0].accuracy, (answered > 0).mean())
 
 
 def test_an_mlp_is_a_circuit_in_float64(circuit):
