@@ -79,7 +79,7 @@ def test_one_waveform_needs_no_first_order():
 
 
 def test_first_order_is_first_order():
-    """Noise of size s is wrong where |pre| is below s: squares of s on a share s of the inputs, s^3 in all."""
+    """Noise of size s is wrong where |pre| is below s: s^2 on a share s of the inputs, s^3 in all."""
     clean = circuit_of((group(5, nodes()),), P)
     noise = np.random.default_rng(0).standard_normal(clean.u.shape)
     lost = []
