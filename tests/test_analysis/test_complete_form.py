@@ -200,3 +200,15 @@ def test_a_key_with_its_waveforms_agrees_with_the_closed_form():
     profile = closed_form.profile(closed_form.waveform(one, neurons, jnp.asarray(5)), P)
     table = closed_form.logit_table(jnp.asarray(5), profile * 256 / (2 * np.pi))
     np.testing.assert_allclose(found, np.broadcast_to(table[:, None, :], found.shape), atol=2e-2)
+
+
+def test_many_circuits_at_once_have_what_each_has_alone():
+    """Under vmap both branches of what is masked are computed."""
+    both = [circuit(PROBLEMS[name]) for name in ("secondary", "jittered")]
+    alone = [read(one, complete_form.LEAST)[2] for one in both]
+    together = jax.vmap(lambda one: read(one, complete_form.LEAST)[2])(
+        jax.tree.map(lambda *x: jnp.stack(x), *both)
+    )
+    for i, one in enumerate(alone):
+        for name in complete_form.Complete._fields:
+            np.testing.assert_allclose(getattr(together, name)[i], getattr(one, name), rtol=1e-9)

@@ -24,8 +24,10 @@ from modadd_jax.training.step import init_state
 from tests.commands import command
 
 P, N, K = 11, 16, 2
-DONE = ["analysis", "bounds", "secondary", "algorithm", "certificate", "check", "dynamics", "summary"]
+DONE = ["analysis", "bounds", "secondary", "compress", "algorithm", "certificate", "check", "dynamics"]
+DONE += ["summary"]
 TABLES = {"phases", "variance", "bounds", "logit_bound", "secondary", "ablations", "certificate", "isolation"}
+TABLES |= {"compress", "compress_terms"}
 
 
 def _number_of(subject):

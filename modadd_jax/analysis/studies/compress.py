@@ -1,0 +1,153 @@
+"""How long an explanation is: real parameters against the share of the logits that they explain.
+
+From cos x alone, three numbers a key, by way of the terms of the complete form (docs/theory.md, section 3.7),
+the largest first, to the network itself. Letters in shapes: p odd modulus, J harmonics, G = (p-1)/2.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from modadd_jax.analysis import complete_form
+from modadd_jax.analysis.neurons import Neurons
+from modadd_jax.analysis.reading import Reading
+from modadd_jax.circuit import Circuit
+from modadd_jax.losses import margin
+
+# name: (C most waveforms of a frequency, J harmonics). Short formulas have few numbers in each waveform.
+FAMILIES = {"one waveform, 2 harmonics": (1, 2), "up to 4 waveforms, 8 harmonics": (4, 8)}
+THRESHOLDS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 1e-7)  # least share of a term kept
+# Shares of the logit variance at which the length is stated.
+LEVELS = {"at_0900": 0.9, "at_0990": 0.99, "at_0999": 0.999}
+# Real numbers a key of the forms of `closed_form.FORMS`: k, delta and the scale Z; and gamma; and t_0.
+OF_FORM = {"primary": 3, "secondary": 4, "full": 5}
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _complete(circuit, neurons, logits, n_classes, n_harmonics):
+    def at(least):
+        return complete_form.complete(circuit, neurons, logits, least, n_classes, n_harmonics)
+
+    return jax.lax.map(at, jnp.array(THRESHOLDS))
+
+
+def network_length(circuit: Circuit) -> int:
+    """Real numbers of the circuit itself: u, v, W_L, s_a, s_b, without what is there twice."""
+    p, m = circuit.u.shape
+    is_shared = np.array_equal(circuit.u, circuit.v) and np.array_equal(circuit.s_a, circuit.s_b)
+    return m * p + (1 if is_shared else 2) * (p * m + p * p)
+
+
+def curve(reading: Reading) -> list[dict[str, Any]]:
+    """Explanations of growing length: `formula`, `n_parameters`, `r2` and `accuracy` of each, by length.
+
+    The accuracy is that of the formula standing alone.
+    """
+    right = jnp.zeros(reading.circuit.u.shape[0], int)
+    rows = [
+        {
+            "formula": form,
+            "n_parameters": size * len(reading.frequencies),
+            "r2": float(reading.explained[form]),
+            "accuracy": float((margin(jnp.asarray(reading.tables[form]), right) > 0).mean()),
+        }
+        for form, size in OF_FORM.items()
+    ]
+    for name, (n_classes, n_harmonics) in FAMILIES.items():
+        found = _complete(reading.circuit, reading.neurons, reading.logits, n_classes, n_harmonics)
+        rows += [
+            {
+                "formula": name,
+                "least": least,
+                "n_parameters": int(found.n_parameters[i]),
+                "r2": float(found.r2[i]),
+                "accuracy": float(found.accuracy[i]),
+            }
+            for i, least in enumerate(THRESHOLDS)
+        ]
+    whole = {"formula": "network", "n_parameters": network_length(reading.circuit)}
+    rows.append(whole | {"r2": 1.0, "accuracy": float(reading.numbers.accuracy)})
+    return sorted(rows, key=lambda row: row["n_parameters"])
+
+
+def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of a curve that explain more than every shorter one."""
+    kept: list[Mapping[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["n_parameters"], -row["r2"])):
+        if not kept or row["r2"] > kept[-1]["r2"]:
+            kept.append(row)
+    return kept
+
+
+def lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Parameters of the shortest explanation of a curve that explains at least each of LEVELS."""
+    return {
+        name: min(row["n_parameters"] for row in rows if row["r2"] >= level) for name, level in LEVELS.items()
+    }
+
+
+def length_at_accuracy(rows: Sequence[Mapping[str, Any]], accuracy: float) -> int:
+    """Parameters of the shortest explanation that answers at least as well by itself."""
+    return min(row["n_parameters"] for row in rows if row["accuracy"] >= accuracy)
+
+
+@jax.jit
+def _shares(circuit: Circuit, neurons: Neurons, k: jax.Array, mean_square: jax.Array):
+    """Shares of the terms of frequency k, summed over its classes."""
+    classes = complete_form.classes_of_key(circuit, neurons, k)
+
+    def one(wave):
+        terms = complete_form.terms_of(circuit, neurons, wave)
+        return complete_form.shares_of(wave, terms, mean_square)
+
+    return jax.tree.map(lambda x: x.sum(axis=0), jax.lax.map(one, classes))
+
+
+def kind_of(j: int, k: int, g: int) -> str:
+    """What the term Q_{k,j}[g] is: docs/theory.md section 3.7."""
+    if j == 0:
+        return "bias"
+    if abs(j) != 2:
+        return "moment"
+    return "swapped" if g != k else ("quadrature" if j == -2 else "mirrored")
+
+
+def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
+    """The largest terms: frequency read `k`, `kind`, frequency written `g`, `share` of the logit variance.
+
+    `j` is the harmonic of a+b of a moment, `f` the frequency that a linear path reads. Shares are those of
+    each term by itself, summed over classes and, of a linear path, over j and both inputs: they need not sum
+    to 1.
+    """
+    circuit, neurons, p = reading.circuit, reading.neurons, reading.circuit.u.shape[0]
+    weight = complete_form.weights_of(circuit, neurons)
+    rows = min(complete_form.MAX_READ, (p - 1) // 2)
+    keys, is_read = (np.asarray(x) for x in complete_form.frequencies_read(weight, neurons.k, p, rows))
+    mean_square = jnp.square(reading.logits).mean()
+    found = []
+    for k in map(int, keys[is_read]):
+        shares = jax.tree.map(np.asarray, _shares(circuit, neurons, jnp.asarray(k), mean_square))
+        half = len(shares.wave) // 2
+        for (row, g), share in np.ndenumerate(shares.wave):
+            kind = kind_of(row - half, k, g + 1)
+            found.append({"k": k, "kind": kind, "g": g + 1, "j": row - half, "share": float(share)})
+        linear = (shares.in_a + shares.in_b).sum(axis=0)  # [p (f), G]
+        linear = np.concatenate([linear[:1], linear[1 : (p + 1) // 2] + linear[: (p - 1) // 2 : -1]])
+        for (f, g), share in np.ndenumerate(linear):
+            found.append({"k": k, "kind": "linear", "g": g + 1, "f": f, "share": float(share)})
+    return sorted(found, key=lambda term: -term["share"])[:n_terms]
+
+
+def study(reading: Reading, n_terms: int = 12) -> dict[str, Any]:
+    """The record of compress.json, of one circuit."""
+    rows = curve(reading)
+    return {
+        "curve": rows,
+        "lengths": lengths(rows),
+        "length_of_answers": length_at_accuracy(rows, float(reading.numbers.accuracy)),
+        "terms": named_terms(reading, n_terms),
+    }

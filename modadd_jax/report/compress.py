@@ -1,0 +1,147 @@
+"""The study compress: how long is an explanation of the logits?"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from modadd_jax import circuit as circuits
+from modadd_jax.analysis import reading as readings
+from modadd_jax.analysis.population.verdicts import verdict
+from modadd_jax.analysis.studies import compress
+from modadd_jax.figures import compress as figures
+from modadd_jax.report.study import Drawing, Option, Outcome, Section, Study, Subject, needs_circuit
+from modadd_jax.report.table import Column, Table, cited, listed
+from modadd_jax.storage.load import seeds_alive_at
+from modadd_jax.training.step import state_like
+
+EXPLANATION = """\
+Counted: every real number of the formula. primary: k, delta and Z of each key; secondary: also γ; full: also
+t₀. Complete form: k, delta of each frequency read, each waveform (t₀ real, t₂ to t_J complex), two for each
+coefficient kept. Network: u, v, W_L and the skip path. Which coefficients are kept are integers, not counted.
+The share of a term is that which it has by itself."""
+
+SENTENCES = {
+    "quadrature": "neurons of {k} integrate: cos(w(a+b-c)) at {g}",
+    "mirrored": "neurons of {k} also write the mirror image: cos(w(a+b+c)) at {g}",
+    "bias": "neurons of {k} prefer some answers: a wave in c alone at {g}",
+    "swapped": "neurons of {k} write their a+b at {g}",
+    "moment": "neurons of {k} write harmonic {j} of (a+b)/2 at {g}: a moment of the rule",
+    "linear": "neurons of {k} pass {f} of the inputs, as far as they are active, to {g}",
+}
+
+
+def of_run(subject: Subject) -> list[dict[str, Any]]:
+    """The curve of every seed of the subject's run that reached its step, and whether it is clean."""
+    if subject.workdir is None:
+        raise ValueError("all_seeds needs a run: these weights are of none")
+    config = subject.config
+    step, state = subject.workdir.restore(state_like(config), subject.step)
+    rows = np.flatnonzero(seeds_alive_at(config, state, step))
+    found = []
+    for row in tqdm(rows, unit="seed", disable=None):
+        params = {name: np.asarray(x[row], float) for name, x in state.params.items()}
+        reading = readings.read(circuits.fold(jax.tree.map(jax.numpy.asarray, params), config.model))
+        numbers = readings.summarize(reading)
+        n_wrong = round((1 - numbers["accuracy"]) * config.model.p**2)
+        curve = compress.front(compress.curve(reading))
+        found.append(
+            {
+                "seed": config.train.seeds[int(row)],
+                "verdict": verdict(numbers | {"finite": True, "n_wrong": n_wrong}).verdict,
+                "closed_form": numbers["closed_form"],
+                "lengths": compress.lengths(curve),
+                "curve": [{"n_parameters": r["n_parameters"], "r2": float(f"{r['r2']:.6g}")} for r in curve],
+            }
+        )
+    return found
+
+
+def run(subject: Subject, *, n_terms: int, all_seeds: bool) -> Outcome:
+    record = compress.study(subject.reading, n_terms)
+    return Outcome(record | ({"seeds": of_run(subject)} if all_seeds else {}))
+
+
+def curve_table(record: Mapping[str, Any]) -> Table:
+    columns = (
+        Column("parameters", "d", "{}.n_parameters"),
+        Column("share of the logits", ".5f", "{}.r2"),
+        Column("accuracy alone", ".2%", "{}.accuracy"),
+    )
+    rows = [
+        ((row["formula"], f"{row['least']:.0e}" if "least" in row else "-"), f"curve[{i}]")
+        for i, row in enumerate(record["curve"])
+    ]
+    heads = ("formula", "least share of a term")
+    caption = "Explanations of growing length."
+    return cited("compress", caption, "compress.json", record, heads, columns, rows)
+
+
+def terms_table(record: Mapping[str, Any]) -> Table:
+    rows = [
+        ((SENTENCES[term["kind"]].format(**term),), f"terms[{i}]") for i, term in enumerate(record["terms"])
+    ]
+    columns = (Column("share by itself", ".3%", "{}.share"),)
+    caption = "The largest terms of the complete form."
+    return cited("compress_terms", caption, "compress.json", record, ("term",), columns, rows)
+
+
+def seeds_table(seeds: Sequence[Mapping[str, Any]]) -> Table:
+    """Median, and 5 % to 95 %, of the lengths."""
+    lines = []
+    for name in ("clean", "muddy", "all"):
+        own = [seed for seed in seeds if name in ("all", seed["verdict"])]
+        if own:
+            cells = []
+            for level in compress.LEVELS:
+                sizes = [seed["lengths"][level] for seed in own]
+                low, high = np.quantile(sizes, [0.05, 0.95])
+                cells.append((statistics.median(sizes), low, high))
+            lines.append((name, len(own), *cells))
+    columns = (
+        *("seeds", "n"),
+        *(Column(f"{level:g}", "{:.0f} ({:.0f} to {:.0f})") for level in compress.LEVELS.values()),
+    )
+    caption = "Real parameters at a share of the logit variance: median (5 to 95 %)."
+    return listed("compress_seeds", caption, columns, lines)
+
+
+def document(record: Mapping[str, Any]) -> list[str | Table]:
+    parts: list[str | Table] = ["# The length of an explanation", curve_table(record), EXPLANATION]
+    parts.append(terms_table(record))
+    return parts + ([seeds_table(record["seeds"])] if "seeds" in record else [])
+
+
+STUDY = Study(
+    name="compress",
+    question="How long is an explanation of the logits?",
+    command="compress",
+    run=run,
+    needs=needs_circuit,
+    document=document,
+    drawings={
+        "compress": Drawing(
+            "Share of the logit variance that explanations of growing length leave; filled: the formula by "
+            "itself answers as well as the network.",
+            lambda _, outcome: figures.of_seed(outcome.record),
+        ),
+        "compress_seeds": Drawing(
+            "The same for every seed of the run, the best formula of each length.",
+            lambda _, outcome: (
+                figures.of_seeds(outcome.record["seeds"]) if "seeds" in outcome.record else None
+            ),
+        ),
+    },
+    sections=(Section("compress", "How long is an explanation", "compress.html"),),
+    options=(
+        Option("n_terms", 12, "How many of the largest terms are named.", int),
+        Option("all_seeds", False, "Also every other seed of the run, about 10 s each.", bool),
+    ),
+    sources={
+        "": "modadd_jax.analysis.studies.compress.study",
+        "terms": "modadd_jax.analysis.studies.compress.named_terms",
+    },
+)
