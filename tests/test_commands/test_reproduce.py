@@ -217,7 +217,7 @@ def test_the_command_ends_with_1_where_a_stage_failed(made, tmp_path):
     (path / "tables").write_text("in the way")
     done = command("reproduce", f"--workdir={path}")
     assert done.returncode == 1, done.stderr
-    assert "[6/11] algorithm ..." in done.stdout
+    assert "[7/12] algorithm ..." in done.stdout
     assert "tables ... FAILED: FileExistsError" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("failed: ")
     assert (path / "algorithm.json").exists()

@@ -97,14 +97,20 @@ def length_at_accuracy(rows: Sequence[Mapping[str, Any]], accuracy: float) -> in
 
 @jax.jit
 def _shares(circuit: Circuit, neurons: Neurons, k: jax.Array, mean_square: jax.Array):
-    """Shares of the terms of frequency k, summed over its classes."""
+    """Shares of the terms of frequency k, what its classes write alike added up first."""
     classes = complete_form.classes_of_key(circuit, neurons, k)
 
-    def one(wave):
-        terms = complete_form.terms_of(circuit, neurons, wave)
-        return complete_form.shares_of(wave, terms, mean_square)
+    terms = jax.lax.map(lambda one: complete_form.terms_of(circuit, neurons, one), classes)  # [C, 2J+1, ...]
 
-    return jax.tree.map(lambda x: x.sum(axis=0), jax.lax.map(one, classes))
+    def share(series, coefficients):  # mean over d of |sum over classes|^2, by the Gram matrix of the series
+        gram = jnp.einsum("cdj,edj->jce", series, series.conj()) / series.shape[1]
+        flat = coefficients.reshape(*coefficients.shape[:2], -1)
+        sums = jnp.einsum("jce,cjx,ejx->jx", gram, flat, flat.conj()).real
+        return sums.reshape(coefficients.shape[1:]) / (2 * mean_square)
+
+    return complete_form.Terms(
+        share(classes.relu, terms.wave), share(classes.step, terms.in_a), share(classes.step, terms.in_b)
+    )
 
 
 def kind_of(j: int, k: int, g: int) -> str:
@@ -120,8 +126,8 @@ def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
     """The largest terms: frequency read `k`, `kind`, frequency written `g`, `share` of the logit variance.
 
     `j` is the harmonic of a+b of a moment, `f` the frequency that a linear path reads. Shares are those of
-    each term by itself, summed over classes and, of a linear path, over j and both inputs: they need not sum
-    to 1.
+    each term by itself, all classes of a frequency together and, of a linear path, summed over j and both
+    inputs. They need not sum to 1: terms of two frequencies, or of the skip path, may cancel.
     """
     circuit, neurons, p = reading.circuit, reading.neurons, reading.circuit.u.shape[0]
     weight = complete_form.weights_of(circuit, neurons)
