@@ -1,6 +1,6 @@
 """How long an explanation is: real parameters against the share of the logits that they explain.
 
-From cos x alone, three numbers a key, by way of the terms of the complete form (docs/theory.md, section 3.7),
+From cos x alone, three numbers a key, by way of the terms of the complete form (docs/theory.md, section 3.8),
 the largest first, to the network itself. Letters in shapes: p odd modulus, J harmonics, G = (p-1)/2.
 """
 
@@ -114,7 +114,7 @@ def _shares(circuit: Circuit, neurons: Neurons, k: jax.Array, mean_square: jax.A
 
 
 def kind_of(j: int, k: int, g: int) -> str:
-    """What the term Q_{k,j}[g] is: docs/theory.md section 3.7."""
+    """What the term Q_{k,j}[g] is: docs/theory.md section 3.8."""
     if j == 0:
         return "bias"
     if abs(j) != 2:
