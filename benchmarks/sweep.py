@@ -31,8 +31,9 @@ from benchmarks import limits, timing
 from experiments import cli
 from modadd_jax import circuit, float64
 from modadd_jax.analysis import reading
-from modadd_jax.config import PRECISIONS, PRESETS, Config, preset
+from modadd_jax.config import PRECISIONS, Config
 from modadd_jax.data import train_pairs
+from modadd_jax.presets import PRESETS, preset
 from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 

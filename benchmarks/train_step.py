@@ -15,8 +15,8 @@ from absl import flags
 
 from benchmarks import limits, timing
 from experiments import cli
-from modadd_jax.config import preset
 from modadd_jax.data import train_pairs
+from modadd_jax.presets import preset
 from modadd_jax.training import step as train
 
 

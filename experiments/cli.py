@@ -23,7 +23,8 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from modadd_jax.config import PRESETS, Config, ModelConfig, TrainConfig, preset
+from modadd_jax.config import Config, ModelConfig, TrainConfig
+from modadd_jax.presets import PRESETS, preset
 
 _PARTS = (("model", ModelConfig), ("train", TrainConfig))
 CACHE_BYTES = 1 << 30  # of all compiled programs kept; those of every command at p = 113 take about a tenth

@@ -28,7 +28,7 @@ from absl import flags
 from experiments import cli, loading
 from modadd_jax import float64
 from modadd_jax.analysis.studies.cut import cut_muddy
-from modadd_jax.config import preset
+from modadd_jax.presets import preset
 from modadd_jax.report.reproduce import reproduce
 from modadd_jax.report.study import Subject
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir

@@ -20,8 +20,8 @@ from tqdm import tqdm
 from experiments import cli, loading
 from modadd_jax import circuit, float64
 from modadd_jax.analysis.studies import width
-from modadd_jax.config import preset
 from modadd_jax.figures.width import width as draw
+from modadd_jax.presets import preset
 from modadd_jax.report.study import save_all, write_document
 from modadd_jax.report.width import document
 from modadd_jax.storage.load import seeds_alive_at

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from modadd_jax import figures
     from modadd_jax.api import bound, certify, fold, make_train, read, summarize, train
     from modadd_jax.circuit import Circuit
-    from modadd_jax.config import Config, preset
+    from modadd_jax.config import Config
     from modadd_jax.importing.detect import import_model
+    from modadd_jax.presets import preset
     from modadd_jax.storage.load import Model, Run, open_run
 
 __version__ = "0.1.0"
@@ -29,7 +30,8 @@ __version__ = "0.1.0"
 _HOMES = {
     **dict.fromkeys(("bound", "certify", "fold", "make_train", "read", "summarize", "train"), "api"),
     "Circuit": "circuit",
-    **dict.fromkeys(("Config", "preset"), "config"),
+    "Config": "config",
+    "preset": "presets",
     "import_model": "importing.detect",
     **dict.fromkeys(("Model", "Run", "open_run"), "storage.load"),
 }

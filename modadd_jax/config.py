@@ -6,7 +6,6 @@ function. Every field of its two parts is a flag of `experiments.train`; `config
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Iterable
 from typing import Any
@@ -376,64 +375,3 @@ class Config:
 
         others = flat(other)
         return {name: (own, others[name]) for name, own in flat(self).items() if own != others[name]}
-
-
-# Run times are of one seed on two CPU cores;
-# several seeds take about that time each.
-#
-# mainline   python -m experiments.train; about a minute.
-#   Source: Gross et al., public training code (JasonGross/guarantees-based-mechanistic-interpretability,
-#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures are of these models is
-#   inferred: at its width the mean gap of the paper's Figure 3 comes out. They train in float64
-#   (--dtype float64), which takes about twice as long.
-#   Expected: every pair right on all of seeds 0 to 5, smallest phase R^2 of any key 0.9991, 4 of 6 clean.
-_MAINLINE = Config().replace(
-    p=59, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=False,
-    biases="mlp", init="gbmi", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3, weight_decay=1.0,
-    beta1=0.9, beta2=0.98, warmup_steps=10, loss="log1p", eval_every=250, checkpoint_every=2_500,
-)  # fmt: skip
-
-# p113   python -m experiments.train --preset p113; about three minutes.
-#   Source: the p = 113 of Nanda et al. and Gross et al. with `=`, symmetric in a and b, and the orthogonal
-#   initialisation of this project (docs/theory.md section 4.8).
-#   Expected: every pair right, and most seeds end in clean circuits (BUILD_NOTES.md).
-_P113 = Config().replace(
-    p=113, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=True,
-    biases="off", init="orthogonal", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3,
-    weight_decay=1.0, beta1=0.9, beta2=0.98, warmup_steps=10, loss="log1p", eval_every=250,
-    checkpoint_every=2_500,
-)  # fmt: skip
-
-# gbmi   python -m experiments.train --preset gbmi; about four minutes.
-#   Source: Gross et al., the p = 113 setting (paper, appendix on experimental details).
-#   Expected: every pair right; more muddy circuits than p113 has.
-_GBMI = _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000)
-
-# zhong   python -m experiments.train --preset zhong; about two minutes.
-#   Source: Zhong et al.'s pizza: no `=`, constant 1 for each key, trained MLP biases.
-#   Expected: every pair right; a pizza by Zhong et al.'s two metrics (experiments.algorithm).
-_ZHONG = _P113.replace(
-    p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0, num_steps=20_000
-)
-
-# quick   python -m experiments.train --preset quick; about half a minute.
-#   Source: p113 at the modulus of mainline, to try things out.
-#   Expected: every pair right by step 1,000; seed 0 is clean (BUILD_NOTES.md).
-_QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
-
-# clean   python -m experiments.train --preset clean
-#   Source: mainline; wherever a seed is not clean and has more than three keys, one key is cut and training
-#   goes on (docs/theory.md section 3.7).
-#   Expected: every pair right, 9 seeds of 10 clean where the mainline has 6 to 7 (results/clean).
-_CLEAN = _MAINLINE.replace(cut_steps="2500+5000")
-
-# Read-only: a preset is a starting point, `Config.replace` makes another.
-PRESETS = types.MappingProxyType(
-    {"mainline": _MAINLINE, "p113": _P113, "gbmi": _GBMI, "zhong": _ZHONG, "quick": _QUICK, "clean": _CLEAN}
-)
-
-
-def preset(name: str) -> Config:
-    """The preset of that name. Raises ValueError for an unknown one."""
-    _require(name in PRESETS, f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]

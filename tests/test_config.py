@@ -6,7 +6,8 @@ import json
 import jax
 import pytest
 
-from modadd_jax.config import PRESETS, Config, ModelConfig, TrainConfig, preset
+from modadd_jax.config import Config, ModelConfig, TrainConfig
+from modadd_jax.presets import PRESETS, preset
 
 NAN, INF = float("nan"), float("inf")
 
