@@ -7,8 +7,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PY := $(VENV)/bin/python
 VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], 'with jax', jax.__version__)"
-# The tests' compiled programs are kept: what has not changed is not compiled again.
-PYTEST := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests JAX_COMPILATION_CACHE_MAX_SIZE=1000000000 \
+# The tests' compiled programs are kept: what has not changed is not compiled again. Without a limit of size,
+# for which jax locks the cache and reads the whole directory at every program.
+PYTEST := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests \
   $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker tests/test_commands/test_certify.py \
   tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
