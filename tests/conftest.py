@@ -1,10 +1,12 @@
 """Strict numerics for every test: float64 on, silent rank promotion an error."""
 
 import faulthandler
+import gc
 import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 # Most of a test's time is compilation. All workers, and the commands that tests run, share what they
 # compile through a cache that lives as long as the process that pytest was started in.
@@ -99,6 +101,19 @@ def pytest_runtest_protocol(item):
         return (yield)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+MOST_MAPS = 20_000  # of memory; Linux ends a process at 65,530, and every compiled program takes several
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_memory_maps():
+    """Lets go of compiled programs between files, before the process runs out of memory maps."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)
