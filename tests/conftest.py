@@ -55,6 +55,19 @@ SLOW = (
     "test_studies/test_width.py",
     "test_report/test_page.py",
     "tests/test_install.py",
+    "test_analysis/test_complete_form.py",
+    "test_analysis/test_composite.py",
+    "test_population/test_claims.py",
+    "test_analysis/test_reading_constructed.py",
+    "test_bounds/test_registry.py",
+    "test_studies/test_cut.py",
+    "test_bounds/test_properties.py",
+    "test_training/test_attention.py",
+    "test_analysis/test_quadrature.py",
+    "tests/test_model.py",
+    "test_training/test_optimizers.py",
+    "test_studies/test_compress.py",
+    "test_commands/test_cut.py",
 )
 
 
