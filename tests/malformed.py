@@ -219,7 +219,7 @@ def hostile(canary):
     at = lying.rindex(b"PK\x01\x02") + 24
     lying[at : at + 4] = struct.pack("<I", 10)
     yield File("zip bomb", "lying.npz", bytes(lying))
-    for name in ("../../up.npy", "/tmp/up.npy", "a/../../b.npy", "C:\\x.npy", "\u202ex.npy"):
+    for name in ("../../up.npy", "/up.npy", "a/../../b.npy", "C:\\x.npy", "\u202ex.npy"):
         yield File("path separators", f"{len(name)}.npz", _zip(**{name: _npy((2,), bytes(8))}))
     shapes = [(2**40,), (2**40, 2**40), (-1,), (10**30,), (1,) * 40, (2**20, 0), (3, 3), (1e9,), ("x",)]
     for number, shape in enumerate(shapes):
