@@ -90,6 +90,7 @@ def muddy_seeds(config: Config, params, most: int) -> tuple[np.ndarray, list[cut
     return np.array(rows), [read[row] for row in rows]
 
 
+# Over 50 lines: what is trained, read and written in which order is said in one place.
 def experiment(config: Config, params, out: Path, about: dict[str, Any]) -> dict[str, Any]:
     """The whole record; what is known is written into `out` as soon as it is.
 

@@ -76,6 +76,7 @@ def algorithm(reading: Algorithm) -> Figure:
     return fig
 
 
+# Over 50 lines: one figure whose three panels share colours, limits and legend.
 @style.styled
 def attention_rate(
     models: Iterable[Mapping], rates: Iterable[Mapping] = (), population: Mapping | None = None

@@ -232,6 +232,7 @@ def read(
     return read_weights(tensors, record, source, given, min_accuracy, is_sibling)
 
 
+# Over 50 lines: half of them are what a caller reads.
 def import_model(
     weights: str | Path | Mapping[str, Any],
     config: str | Path | Mapping[str, Any] | None = None,
