@@ -305,3 +305,10 @@ def test_stragglers_join_the_key_of_which_they_are_a_multiple():
     assert hints.k.tolist() == [5]
     k = margins._groups(np.array([10, 5, 4, 8]), np.array([5, 4]), 23)
     assert k.tolist() == [0, 0, 1, 1]
+
+
+def test_weights_that_the_float32_program_would_round_are_refused(certified):
+    params = {name: np.asarray(x, np.float64) for name, x in certified[0].items()}
+    params["W_in"] = params["W_in"] * (1 + 2.0**-40)
+    with pytest.raises(ValueError, match=r"needs float32 weights, got more digits in W_in"):
+        strategies.certify(params, Config(model=SHAPE))

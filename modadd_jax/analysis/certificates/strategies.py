@@ -285,11 +285,18 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
     Args:
       params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.
       config: of the run; its train.precision is that of the program.
-    Raises: ValueError as `prove` does, and for attention that is not constant.
+    Raises: ValueError as `prove` does, for attention that is not constant, and for weights that are no
+      float32 numbers: the statement about the float32 program would not cover their rounding.
     """
     model = config.model
     if model.is_circuit:
         return certify_circuit(Circuit(**params), strategy) | {"config": config.to_dict()}
+    wide = [name for name, x in params.items() if np.any(np.float32(x) != np.asarray(x))]
+    if wide:
+        raise ValueError(
+            f"certify needs float32 weights, got more digits in {wide[0]} (dtype=float64): the program "
+            "rounds them; ma.certify(ma.fold(model)) proves the float64 tables"
+        )
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     circuit = fold(exact, model)
     fold_slack = float(float32.fold_error(exact, circuit, model))
