@@ -29,7 +29,8 @@ def circuit():
 @pytest.fixture(scope="module")
 def model():
     config = ma.Config(model=problems.config(PROBLEM))
-    return ma.Model(problems.params(PROBLEM), config)
+    params = jax.tree.map(np.float32, problems.params(PROBLEM))  # as a trained model has them
+    return ma.Model(params, config)
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
