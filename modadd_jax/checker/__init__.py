@@ -109,7 +109,7 @@ def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
     most, largest = int(events.max()), max(abs(t.u).max(), abs(t.v).max()) * abs(weights).max()
     error = 2 * gamma(most + len(t.u) + k.size + 16) * most * largest
     agree(record, "constants.event_error", error)
-    return error
+    return float(error)
 
 
 def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +130,7 @@ def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.nd
 def _low_rank(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
     """(1) for every input, then exact sums."""
     known = _readout(t, np.array(record["constants"]["directions"], float), record)
-    error = gamma(len(t.w) + 16) * largest_activations(t) @ abs(known[0]).max(axis=1)
+    error = float(gamma(len(t.w) + 16) * largest_activations(t) @ abs(known[0]).max(axis=1))
     agree(record, "constants.sum_error", error)
     first = np.where(np.arange(len(t.u)) > 0, -np.inf, np.inf) + np.zeros((len(t.u), 1))
     lower, stage, slacks, _ = finer(t, known, error, first, required, False, whole=True)
