@@ -5,7 +5,7 @@
     python -m experiments.certify --workdir runs/mainline --check runs/mainline/certificate.json
 
 Writes certificate.json and certificate.md and prints the latter. Workdir, step, seed and output are
-chosen as for experiments.analyze. The strategies are those of docs/certificate.md: linear (which auto
+chosen as for experiments.analyze. The strategies are those of docs/certificates.md: linear (which auto
 means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
 
 With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
