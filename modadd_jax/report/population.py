@@ -15,9 +15,10 @@ from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training.step import state_like
 
 EXPLANATION = """\
-clean: accuracy 1, circular std of psi - 2 phi at most 0.03 rad on every key frequency, closed form R2 at
-least 0.99. muddy: all answers right, but not that. failed: an answer wrong, or training not finite.
-Errors and bounds of a frequency relative to 2/3; largest and smallest are over the key frequencies."""
+clean: described well. The accuracy is 1, the circular std of psi - 2 phi is at most 0.03 rad on every key
+frequency, and the closed form has an R2 of at least 0.99. muddy: described in part. All answers are right,
+but another condition fails. failed: an answer is wrong, or training was not finite. Errors and bounds of a
+frequency are relative to 2/3; largest and smallest are over the key frequencies."""
 
 
 def share_text(share: Mapping[str, Any]) -> str:
@@ -54,7 +55,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         labels = (str(row["seed"]), row["verdict"], keys)
         rows.append((labels, f"seeds[{i}]" if "accuracy" in row else None))
     heads = ("seed", "verdict", "key frequencies")
-    return cited("seeds", "Every seed.", "summary.json", summary, heads, columns, rows)
+    return cited("seeds", "All seeds.", "summary.json", summary, heads, columns, rows)
 
 
 def spread_table(distributions: Mapping[str, Any]) -> Table:
@@ -121,7 +122,7 @@ def run(subject: Subject) -> Outcome:
 
 def needs(subject: Subject) -> str | None:
     if subject.config.imported and len(subject.config.train.seeds) == 1:
-        return "an imported model is no family of seeds"
+        return "an imported model is not a family of seeds"
     return needs_circuit(subject)
 
 
@@ -140,7 +141,7 @@ STUDY = Study(
     needs=needs,
     document=document,
     drawings={
-        "distributions": _drawing("distributions", "How the seeds are distributed."),
+        "distributions": _drawing("distributions", "The distribution of the seeds."),
         "keys": _drawing("keys", "The key frequencies of every seed."),
     },
     sections=(Section("seeds", "Every seed", "seeds.html"),),
@@ -213,11 +214,11 @@ def deciders_table(
 
 
 DECIDERS = """\
-AUC: the probability that the number is larger in a clean seed than in a muddy one; 0.5 says nothing, 0 and
-1 separate fully. +-: its standard error, seeds taken as independent. within cells: pairs of seeds of one cell
-alone, so that settings cannot pass for causes. {n} candidates were tried, so one or two beyond 2 standard
-errors mean nothing. A number read from the finished circuit may be a symptom: where several steps are read,
-that of the first, {first}, is a forecast. Failed seeds are left out."""
+AUC: the probability that the number is larger in a clean seed than in a muddy one. 0.5 says nothing; 0 and 1
+separate the two completely. +-: standard error of the AUC, for independent seeds. within cells: over pairs of
+seeds of one cell only, so that settings cannot pass for causes. {n} candidates were tried, so one or two
+beyond 2 standard errors mean nothing. A number that is read from the finished circuit may be a symptom. If
+several steps are read, the number at the first step, {first}, is a forecast. Failed seeds are left out."""
 
 
 def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | Table]:
@@ -234,7 +235,9 @@ def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | 
         *_list("Share of clean seeds along each setting, at the last step", _line_texts(record)),
         "## What decides it",
         DECIDERS.format(n=len(deciders), first=first),
-        deciders_table("deciders", "What tells clean from muddy seeds.", deciders, statistics.STATISTICS),
+        deciders_table(
+            "deciders", "What distinguishes clean from muddy seeds.", deciders, statistics.STATISTICS
+        ),
         deciders_table(
             "key_deciders",
             "The same over single key frequencies, clean where their circular std is at most 0.03 rad.",

@@ -162,7 +162,8 @@ def test_the_verdict_gives_its_reasons(reading, results):
     first, *reasons = re.split("The reasons are: |; ", " ".join(re.sub(r"<[^>]*>", "", said).split()))
     assert first.startswith("The theory describes this circuit in part. Every answer is right.")
     assert reasons == [
-        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, and a clean circuit has at most "
+        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, and a clean circuit has at "
+        f"most "
         "0.03"
         for f in spoiled
     ] + [

@@ -44,10 +44,10 @@ LEAD = (
     "This page shows what was measured and what was proven."
 )
 PROVENANCE = (
-    "This page describes the weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json lists "
-    "every number of the text and the tables with its file and function. What the sliders and the table of "
-    "neurons show is computed in this page from the model. docs/theory.md explains the method, which follows "
-    "Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
+    "This page describes the weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json "
+    "lists every number of the text and the tables with its file and function. What the sliders and the "
+    "table of neurons show is computed in this page from the model. docs/theory.md explains the method, "
+    "which follows Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
 )
 
 
