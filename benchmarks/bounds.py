@@ -1,4 +1,4 @@
-"""How the time to compute every bound grows with the circuit, brute force of the true value beside it.
+"""How the time to compute every bound grows with the circuit, compared with brute force of the true value.
 
     python -m benchmarks.bounds > cost.json
     python -m benchmarks.bounds --m 128,512 --p 59,113 --repeats 2     # a quick look
@@ -33,7 +33,7 @@ from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
 
-FREQUENCIES = 4  # of each circuit, with a neuron each at least
+FREQUENCIES = 4  # of each circuit, each with at least one neuron
 
 
 def define_flags() -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a seed where the arithmetic differs in the last bit.
+"""How the result of a seed changes if the arithmetic differs in the last bit.
 
     python -m benchmarks.reproducibility --workdir runs/eight     # 8 mainline seeds, CPU: half an hour
 

@@ -73,7 +73,7 @@ def check_groups(groups: tuple[Group, ...], p: int) -> None:
             value = getattr(group, name)
             shape, expected = np.shape(value), np.shape(group.phi)
             if value is not None and (len(shape) != 1 or shape != expected or shape == (0,)):
-                raise ValueError(f"{name} must hold one number a neuron, {expected} as phi, got {shape}")
+                raise ValueError(f"{name} must hold one number per neuron, {expected} as phi, got {shape}")
         if len(group.waveform) < 2 or group.waveform[1] != 1 or np.imag(group.waveform[0]) != 0:
             raise ValueError(
                 f"waveform must be (t_0 real, t_1 = 1, ...), got {group.waveform}: "

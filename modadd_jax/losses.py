@@ -1,4 +1,4 @@
-"""Cross-entropy that keeps its relative accuracy at any size, and the quantities beside it.
+"""Cross-entropy that keeps its relative accuracy at any size, accuracy and margin.
 
 Letters in shapes: p classes, ... any batch axes. Source: docs/theory.md, section 4.1.
 """

@@ -75,7 +75,7 @@ def _draw_classes(ax: Axes, reading: Reading, table: FrequencyTable, a_plus_b: i
     wave = INTEGRAL * np.cos(2 * np.pi * table.k * (a_plus_b - c) / p)
     for name, colour, alpha, label in (
         ("lipschitz_relu", style.VERMILLION, 0.25, "integral $\\pm$ Lipschitz"),
-        ("sweep", style.BLUE, 0.8, "integral $\\pm$ sweep"),
+        ("sweep", style.BLUE, 0.8, "integral $\\pm$ supremum"),
     ):
         half = INTEGRAL * table.entries[name].upper
         look = {"facecolor": colour, "alpha": alpha, "linewidth": 0}
@@ -108,10 +108,10 @@ def _draw_error(ax: Axes, reading: Reading, table: FrequencyTable) -> None:
 
 @style.styled
 def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: int = 0) -> Figure:
-    """What Figure 5's band proves about the sum, and what the sweep proves.
+    """What Figure 5's band proves about the sum, and what the supremum proves.
 
     Half the area of Figure 5's band is the Lipschitz bound: in panel a the sum for every class is
-    within it of the integral, as it is within the sweep's (a few periods are shown). Panel b has the
+    within it of the integral, as it is within that of the supremum (a few periods are shown). Panel b has the
     error over all theta.
 
     Args:
@@ -130,7 +130,7 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
     _draw_classes(left, reading, own, a_plus_b)
     _draw_error(right, reading, own)
     style.panel(left, "a", f"$k={chosen}$,  {own.n_neurons} neurons,  $a+b={a_plus_b}$")
-    style.panel(right, "b", f"Lipschitz / sweep = {own.lipschitz_over_sweep:.1f}")
+    style.panel(right, "b", f"Lipschitz / supremum = {own.lipschitz_over_sweep:.1f}")
     pairs = [ax.get_legend_handles_labels() for ax in (left, right)]
     handles, labels = ([*first, *second] for first, second in zip(*pairs, strict=True))
     fig.legend(handles, labels, loc="outside lower center", ncols=4)

@@ -211,10 +211,10 @@ def _draw_classes(ax: Axes, below: Axes, view: _View) -> None:
 def finite_sum_to_integral(reading: Reading, k: int | None = None, a_plus_b: int = 0, c: int = 0) -> Figure:
     """Figure 1: the sum over neurons, the same as rectangles, and their limit of infinite width.
 
-    f_x(xi) = ReLU(cos(theta_x + xi)) is what a neuron makes of the input, g_c(xi) = cos(w c + 2 xi)
-    what it gives to class c, w_i its weight. Panel a has the network's own output phases psi_i,
-    panel b has 2 phi_i in their place. Errors in panel e are in per cent of 2/3, the size of the
-    integral. Arguments and errors as in `rectangles`.
+    f_x(xi) = ReLU(cos(theta_x + xi)) is the activation of a neuron of phase xi. g_c(xi) = cos(w c + 2 xi) is
+    what it writes to class c, and w_i is its weight. Panel a has the output phases psi_i of the network, and
+    panel b has 2 phi_i instead. Errors in panel e are in per cent of 2/3, the size of the integral. Arguments
+    and exceptions are those of `rectangles`.
     """
     view = _view(reading, k, a_plus_b, c)
     curves = view.curves

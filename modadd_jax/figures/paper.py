@@ -72,7 +72,7 @@ def _panel(ax: Axes, rows: Sequence[Mapping], quantity: Quantity) -> None:
 def distributions(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Every quantity of claims.QUANTITIES that the rows hold, by the number of key frequencies of the seed.
 
-    One dot a seed, or one for each of its key frequencies; bars are medians.
+    Each dot is one seed, or one of its key frequencies. Bars are medians.
     Raises ValueError where no seed was read.
     """
     rows = analysed(rows)

@@ -1,4 +1,4 @@
-"""What levels the logits over a-b: profiles, waveforms and ablations.
+"""What removes the dependence of the logits on a-b: profiles, waveforms and ablations.
 
 Letters in shapes: p modulus, m neurons, F key frequencies, J harmonics; d = a-b.
 """
@@ -48,7 +48,7 @@ def _draw_profile(ax: Axes, study: Study, index: int) -> None:
 
 @style.styled
 def levelled_profiles(study: Study) -> Figure:
-    """g_k(a-b) with the secondary component and without it, measured and predicted; a panel a frequency.
+    """g_k(a-b) with the secondary component and without it, measured and predicted; one panel per frequency.
 
     In units of the mean of the measured profile. The titles have the largest difference between
     measurement and prediction (with linear paths), in the same unit.

@@ -83,7 +83,7 @@ class Sums(NamedTuple):
     readout: jax.Array  # [p, p] sum_i h_i |rest_i| of neurons of key frequencies
     others: jax.Array  # [p, p] sum_i h_i |W_i| of all other neurons
     skip: jax.Array  # [p, p] rest of the skip path
-    trivial: jax.Array  # () what the network can put out at most: sum_i max h_i max_c |W_i| + skip path
+    trivial: jax.Array  # () the largest output of the network: sum_i max h_i max_c |W_i| + skip path
     slack: jax.Array  # () rounding
 
 

@@ -28,7 +28,7 @@ _read_neurons = jax.jit(read_neurons)  # compiled once for each shape where an e
 
 
 class Effect(NamedTuple):
-    """What a circuit does, beside the model whose edit it is. Over all p^2 inputs."""
+    """What an edited circuit does over all p^2 inputs, and how it compares with the model."""
 
     accuracy: jax.Array  # () in [0, 1]; a tie counts as wrong
     cross_entropy: jax.Array  # () nats
@@ -71,7 +71,8 @@ def _harmonic_numbers(k: jax.Array, p: int) -> jax.Array:
 
 
 def _edit_inputs(circuit: Circuit, change: Callable[[jax.Array, jax.Array], jax.Array]) -> Circuit:
-    """u and v with change(X, j) in the place of X [p, m], the coefficients, j [p, m] their harmonics."""
+    """u and v with their coefficients X [p, m] replaced by change(X, j), where j [p, m] are their
+    harmonics."""
     p = circuit.u.shape[0]
     neurons = _read_neurons(circuit)
     j = jax.vmap(_harmonic_numbers, (0, None), 1)(neurons.k, p)  # [p, m]
@@ -126,9 +127,10 @@ def align_outputs(circuit: Circuit) -> Circuit:
 
 
 def move_nodes(circuit: Circuit, delta: jax.Array) -> Circuit:
-    """phi_i + delta_i in the place of phi_i, and psi_i + 2 delta_i: T_i(x) becomes T_i(x + delta_i).
+    """Moves phi_i to phi_i + delta_i and psi_i to psi_i + 2 delta_i: T_i(x) becomes T_i(x + delta_i).
 
-    What a neuron reads at no harmonic of its frequency, or writes at another one, is left alone.
+    What a neuron reads at other frequencies than the harmonics of its own, and what it writes at other
+    frequencies, does not change.
 
     Args:
       circuit: any.

@@ -1,4 +1,4 @@
-"""Planted wrong answers, and which instruments see them without being told.
+"""Planted wrong answers, and which instruments detect them without knowing the right answers.
 
 An edit makes one pair (a, b) of a circuit give a chosen wrong answer c while every other input stays right:
 
@@ -112,7 +112,7 @@ def edit(
 def _edit_both_ways(
     circuit: Circuit, pair: jax.Array, c: jax.Array, size: jax.Array, kind: str, symmetric: bool
 ):
-    """The circuits with `size` more and with `size` less, [2, ...], and their margins [2, p, p]."""
+    """The circuits edited by `size` and by -`size`, [2, ...], and their margins [2, p, p]."""
     both = jax.vmap(lambda s: edit(circuit, pair, c, s, kind, symmetric))(jnp.stack([size, -size]))
     return both, jax.lax.map(strategies.all_margins, both)
 
@@ -160,7 +160,7 @@ def plant(circuit: Circuit, kind: str, rng: np.random.Generator, excess: float =
 
 
 def _answer_gap(logits: jax.Array) -> jax.Array:
-    """The largest logit less the second, [p, p]; no answer is known to be right."""
+    """The largest logit minus the second largest, [p, p]. The right answer is not used."""
     top, _ = jax.lax.top_k(logits, 2)
     return top[..., 0] - top[..., 1]
 
@@ -217,11 +217,13 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
 
     `hints`: `margins.hints_of` where not given; hints of one shape (`margins.hints_like`) compile once.
 
-    stage 1, stage 2: minus the proven margin, so what is above 0 is unproven. closed form: largest distance
-    of a class-centred logit from the form of docs/theory.md 3.1. integral lens: sum over the key
-    frequencies of the distance of what the neurons (and the skip path) sum to from the integral. Baselines:
-    margin, minus the margin by brute force, which needs the right answer; answer gap, minus the largest logit
-    less the second, which does not; activations, their squared Mahalanobis distance from the mean.
+    stage 1, stage 2: minus the proven margin; an input above 0 is unproven.
+    closed form: largest distance of a class-centred logit from the form of docs/theory.md 3.1.
+    integral lens: sum over the key frequencies of the distance between the integral and the sum over the
+    neurons (with the skip path).
+    margin (baseline): minus the margin by brute force. It uses the right answer.
+    answer gap (baseline): the second largest logit minus the largest. It does not use the right answer.
+    activations (baseline): squared Mahalanobis distance of the activations from their mean.
     """
     p, m = circuit.u.shape
     hints = margins.hints_of(circuit) if hints is None else hints
@@ -235,10 +237,10 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
 
 
 def false_rates(score: np.ndarray, planted: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """For each planted one, the share of the clean ones that score higher, ties half: [n], ascending.
+    """For each planted input, the share of the clean inputs that score higher, ties half: [n], ascending.
 
     The share of these numbers that are at most x is the height of the ROC curve at x, and the area under it
-    is 1 less their mean.
+    is 1 minus their mean.
 
     Args:
       score: any shape.

@@ -25,9 +25,10 @@ from modadd_jax.model import Params
 
 # Thresholds of `verdict`, from the two ends of Zhong et al.'s population (one vocabulary, no `=`, validation
 # at least 0.99): 121 models of attention coefficient 1 - r at most 0.05, and 110 of at least 0.95.
-# The symmetricities of the ends do not meet: 0.990 is the least of the one and 0.697 the largest of the
-# other, and the threshold is half way. Irrelevances do meet, as a secondary frequency levels many a pizza:
-# 0.73 is what 95 % of the softmax end exceed (its 5 % quantile is 0.734), and 81 % of the other end do not.
+# The symmetricities of the ends do not overlap: 0.990 is the smallest of the one and 0.697 the largest of the
+# other, and the threshold is half way. The irrelevances do overlap, because a secondary frequency removes the
+# dependence on a-b of many pizzas: 95 % of the softmax end exceed 0.73 (its 5 % quantile is 0.734), and 81 %
+# of the other end do not.
 PIZZA_SYMMETRICITY = 0.85  # a pizza's gradient symmetricity is above, a clock's below
 PIZZA_IRRELEVANCE = 0.73  # a pizza's distance irrelevance is below, a clock's above
 
@@ -104,8 +105,8 @@ def distance_irrelevance(right: jax.Array) -> jax.Array:
 def embedded_logits(params: Params, x: jax.Array, config: ModelConfig) -> jax.Array:
     """Logits [p] of one embedded input x [n, D], token plus position.
 
-    The model sees W_E[token] + W_pos and nothing else of either, so x in the place of the positions
-    of an embedding that is zero is the forward pass from x.
+    The model depends on W_E and W_pos only through W_E[token] + W_pos. So the forward pass from x is that of
+    the model with an embedding of zero and with x as positions.
     """
     inputs = {"W_E": jnp.zeros_like(params["W_E"]), "W_pos": x}
     return model.apply(params | inputs, jnp.zeros(x.shape[0], jnp.int32), config)[0]

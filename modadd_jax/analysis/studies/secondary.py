@@ -43,7 +43,7 @@ class FrequencyStudy(NamedTuple):
     k: jax.Array  # () int
     t: jax.Array  # [J+1, m] complex, each neuron's own waveform; 0 for dead neurons
     harmonics: Harmonics
-    profiles: dict[str, jax.Array]  # of STEPS and "paths" -> [p (d)] complex, in the place of Z_k G_k(d)
+    profiles: dict[str, jax.Array]  # of STEPS and "paths" -> [p (d)] complex, instead of Z_k G_k(d)
     steps: dict[str, jax.Array]  # of the same -> () share of the variance at k explained
     differences: dict[str, jax.Array]  # of the same -> () largest |measured - form| over mean |measured|
     ceiling: jax.Array  # () the most that any function of a-b and c-(a+b) explains of it
