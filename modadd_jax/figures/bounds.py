@@ -35,7 +35,7 @@ FLOOR = 1e-4  # of a moment that is drawn: far below 1 %, where a moment counts 
 def bound_bars(table: BoundTable) -> Figure:
     """Every bound as a bar, the true value it bounds as a black line in it, the trivial bound above.
 
-    Relative to 2/3, logarithmic. Bars of bounds that are vacuous (above the trivial one) are open.
+    The axis is relative to 2/3 and logarithmic. Bars of vacuous bounds (above the trivial bound) are open.
     """
     fig = Figure(figsize=(style.DOUBLE, 3.3))
     ax = fig.add_subplot()
@@ -61,7 +61,7 @@ def bound_bars(table: BoundTable) -> Figure:
     ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", length=0)
     ax.set_ylabel("bound, relative to 2/3")
-    ax.set_title("Bounds on the error of the quadrature, and what the neurons are off from it")
+    ax.set_title("Bounds on the error of the quadrature, and on the distance of the neurons from it")
     fig.legend(handles=handles, loc="outside lower center", ncols=4)
     return fig
 
@@ -97,7 +97,7 @@ def _draw_error(ax: Axes, reading: Reading, table: FrequencyTable) -> None:
     for place, spec in enumerate(lines):
         look = {"color": LINE_COLOURS[place % len(LINE_COLOURS)], "linestyle": "-" if place % 2 else "--"}
         ax.axhline(table.entries[spec.name].upper, **look, label=spec.symbol, gid=f"line {spec.name}")
-    ax.axhline(table.numbers["sweep_lower"], color=style.SKY, linestyle=":", label="sweep, attained")
+    ax.axhline(table.numbers["sweep_lower"], color=style.SKY, linestyle=":", label="supremum, attained")
     ax.set_yscale("log")
     ax.set_ylim(bottom=max(error.max() / 100, 1e-12))
     ax.set_xlim(0, 2 * np.pi)
@@ -139,11 +139,11 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
 
 @style.styled
 def moments(table: BoundTable) -> Figure:
-    """The rule's moments |M_j| / 2 pi, 0 for the integral, next to those of random phases.
+    """The moments of the rule divided by 2 pi (0 for the integral), compared with random phases.
 
-    Dashed: root mean square for independent uniform phases with the same weights. Grey: the 1 % below
-    which a moment counts as zero, so the first bar above it is one more than the rule's degree. Evenly
-    spaced nodes have none of these moments. Bars below the axis are cut.
+    Dashed: root mean square for independent uniform phases with the same weights. Grey: the 1 % below which a
+    moment counts as zero. The first bar above it is at the degree of the rule plus one. Evenly spaced nodes
+    have none of these moments. Bars below the axis are cut.
     """
     fig = Figure(figsize=(style.DOUBLE, 2.9))
     ax = fig.add_subplot()

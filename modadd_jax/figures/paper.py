@@ -19,12 +19,12 @@ COLUMNS = 4
 
 @style.styled
 def claims(found: Sequence[Mapping[str, Any]]) -> Figure:
-    """Share of seeds that satisfy each claim, with Wilson's interval at 95 %.
+    """Share of seeds that satisfy each claim, with Wilson's 95 % interval.
 
     Args:
-      found: of claims.count_claims; those of which nothing is known are left out.
+      found: of claims.count_claims. Claims about which nothing is known are left out.
     Raises:
-      ValueError: where nothing is known of any.
+      ValueError: if nothing is known about any claim.
     """
     known = [claim for claim in found if claim["share"] is not None]
     if not known:

@@ -4,8 +4,8 @@
     package_version, time    what wrote it, and when (UTC)
     run, checkpoint          what it is about: the run's directory (its name); step, seed, params_sha256
 
-and next to these keys the record itself. Files written before the header have schema_version and
-checkpoint alone; they are read too.
+and next to these keys the record itself. Files that were written before the header existed have only
+schema_version and checkpoint; they are read too.
 """
 
 import datetime
@@ -40,7 +40,7 @@ def schema_of(name: str) -> Schema:
 
 
 def about_model(model: Model) -> dict[str, Any]:
-    """What a record says of the one seed of one step that it is about."""
+    """The part of the header about the one seed and step that a record describes."""
     checkpoint = {"step": model.step, "seed": model.seed, "params_sha256": sha256_of_params(model.params)}
     return {"run": None if model.run is None else model.run.name, "checkpoint": checkpoint}
 
@@ -65,7 +65,8 @@ def write_record(
     Args:
       schema: the name of its kind.
       record: what `json` can write, without NaN.
-      about: the model it is about; where that is no single model {"run": ..., "checkpoint": ...}, or None.
+      about: the model that it describes. If it is not a single model: {"run": ..., "checkpoint": ...}, or
+        None.
     Raises: ValueError for a key of the header in the record, or a number that is no JSON.
     """
     head = header(schema, about)
