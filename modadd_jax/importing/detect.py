@@ -1,4 +1,4 @@
-"""Somebody else's weights as a Model: which convention they follow, and what no tensor says.
+"""Weights of other projects as a Model: recognises their convention, and tries what no tensor determines.
 
 read_file -> tensors_of -> match each convention -> candidates -> answers of each -> the one that answers
 """
@@ -20,7 +20,7 @@ from modadd_jax.importing.registry import CONVENTIONS
 from modadd_jax.importing.tensors import Tensors, read_state, tensors_of
 from modadd_jax.storage.load import Model
 
-MIN_ACCURACY = 0.9  # below it a network does not add, or is read wrongly
+MIN_ACCURACY = 0.9  # below this accuracy a network does not add, or it was read in a wrong way
 
 
 class Reading(NamedTuple):
@@ -114,9 +114,9 @@ _ORDERS = {
 
 
 def _in_order(state: Mapping[str, np.ndarray]) -> list[Match]:
-    """A state dict of names that no convention knows as an MLP, its matrices in order.
+    """A state dict with unknown names, read as an MLP with its matrices in order.
 
-    A vector after a matrix is the bias of that layer. Whether it is one, its answers say.
+    A vector after a matrix is taken as the bias of that layer. The answers decide whether it is an MLP.
     """
     matrices = [name for name, array in state.items() if np.ndim(array) == 2]
     vectors = {before: name for before, name in itertools.pairwise(state) if np.ndim(state[name]) == 1}
@@ -217,7 +217,7 @@ def read(
     min_accuracy: float = MIN_ACCURACY,
     **given: Any,
 ) -> Imported:
-    """`import_model` with all that it found out; arguments and errors are its."""
+    """`import_model` with everything that it found. It has the same arguments and errors."""
     path = Path(weights) if isinstance(weights, (str, Path)) else None
     if path is None and not isinstance(weights, Mapping):
         raise ValueError(f"weights must be a file or arrays by name, got {type(weights).__name__}")

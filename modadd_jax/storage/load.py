@@ -1,4 +1,4 @@
-"""From a run's directory to the weights of one seed.
+"""From the directory of a run to the weights of one seed.
 
     open_run(path) -> Run -> Run.load(seed, step) -> Model
 
