@@ -5,10 +5,9 @@
     python -m benchmarks.sweep --presets p113 --num_seeds 128 --quality_steps 10000        # GPU
 
 Prints one JSON object. For each preset and each number of seeds S, in one process and interleaved:
-  default        as the commands train. On a CPU: seeds are shared out over its cores, or the pairs of one
-  seed
-                 over two cores (`parallel.use_cores`); a list of pairs; one seed after the other on each
-                 device. On an accelerator: all seeds at once, over a grid of pairs;
+  default        as the commands train. On a CPU: seeds are shared out over its cores, or the pairs of a
+                 single seed over two cores (`parallel.use_cores`); a list of pairs; one seed after the
+                 other on each device. On an accelerator: all seeds at once, over a grid of pairs;
   FORM_group_g   --forms and --groups: a list of pairs with gather and scatter, or a grid of them without; g
                  seeds of a device vmapped at a time (1: one after the other, 0: all at once). S above
                  --most_vmapped is skipped for g = 0 on a CPU, where it only costs memory.
@@ -49,7 +48,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
     flags.DEFINE_integer("repeats", 5, "Timed calls of each; the median counts.", lower_bound=1)
     flags.DEFINE_integer("most_vmapped", 16, "Most seeds vmapped on a CPU.", lower_bound=1)
-    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
+    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "Precisions to compare.")
     flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
     flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
 

@@ -27,7 +27,7 @@ def define_flags() -> None:
     flags.DEFINE_list("n", ["32", "64", "128", "256", "512", "1024", "2048"], "Numbers of nodes.")
     flags.DEFINE_integer("copies", 16, "Copies of the 6 rules in one call.", lower_bound=1)
     flags.DEFINE_integer("repeats", 9, "Timed calls; the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of the random and jittered nodes.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the random and jittered nodes.")
 
 
 TURN = 2 * np.pi

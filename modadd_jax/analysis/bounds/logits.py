@@ -78,9 +78,7 @@ class Sums(NamedTuple):
     """The parts that do not depend on the closed form, in logits."""
 
     waves: jax.Array  # [p, p, K] complex, P_k + S_k at the pair (a, b), P_k the mean of the arcs' two sums
-    doubt: (
-        jax.Array
-    )  # [p, p] the largest contribution of neurons whose envelopes disagree on whether they are active
+    doubt: jax.Array  # [p, p] largest contribution of neurons whose envelopes disagree on activity
     distortion: jax.Array  # [p, p] sum_k |P_k| max_c |f_k[c]|
     readout: jax.Array  # [p, p] sum_i h_i |rest_i| of neurons of key frequencies
     others: jax.Array  # [p, p] sum_i h_i |W_i| of all other neurons

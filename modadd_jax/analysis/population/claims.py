@@ -17,9 +17,7 @@ from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, w
 Row = Mapping[str, Any]
 
 PHASE_R2 = 0.99  # the paper's Figure 3
-ONE_FREQUENCY = (
-    0.9  # smallest median share of variance at a neuron's own frequency; a round number of this project
-)
+ONE_FREQUENCY = 0.9  # smallest median share of variance at a neuron's own frequency; a round number
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 # Bounds of one key frequency against the trivial bound on the rule. Bounds on one half of the ReLU are

@@ -43,9 +43,7 @@ class SeedStatistics(NamedTuple):
     n_wrong: jax.Array  # () int, inputs answered wrongly; a tie counts as wrong
     logit_scale: jax.Array  # () root mean square of the class-centred logits
     terms: WaveShares  # () each, shares of the logit variance
-    logit_bound: dict[
-        str, jax.Array
-    ]  # () total, true, naive (the trivial bound), as in analysis.json; logits
+    logit_bound: dict[str, jax.Array]  # () total, true, naive (trivial), as in analysis.json; logits
     proven_accuracy: jax.Array  # () share of the inputs that stage 1 of the linear certificate proves
 
 

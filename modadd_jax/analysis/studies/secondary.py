@@ -58,9 +58,7 @@ class CrossTalk(NamedTuple):
 
     writes: jax.Array  # [F (neurons), F (output)] share of the variance of their rows of w_logit
     sources: jax.Array  # [F (output), F+2, p (d)] complex, parts of measured_profile: see `sources`
-    gamma: (
-        jax.Array
-    )  # [F (output), F+2] the linear paths of the same sources, as the gamma with the same effect
+    gamma: jax.Array  # [F (output), F+2] linear paths of the same sources, as the equivalent gamma
     intended: jax.Array  # [(p+1)/2] share of the logit variance that depends on e = c-(a+b) at frequency k
     terms: jax.Array  # [(p+1)/2 (a+b), (p+1)/2 (c)] share of every other product of two waves
 
