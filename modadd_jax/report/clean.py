@@ -177,11 +177,13 @@ def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
 
 def document(found: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
     """Headings and tables of the records that there are, by the names of their files."""
-    parts = []
+    parts: list[str | Table] = []
     for name in ("cut59", "cut113"):
         if name in found:
-            parts.append((f"One key cut, p = {name.removeprefix('cut')}", cut_tables(name, found[name])))
-    parts += [(CELLS[name][0], sweep_tables(name, found[name])) for name in CELLS if name in found]
+            parts += [f"## One key cut, p = {name.removeprefix('cut')}", *cut_tables(name, found[name])]
+    for name in CELLS:
+        if name in found:
+            parts += [f"## {CELLS[name][0]}", *sweep_tables(name, found[name])]
     if "lottery" in found:
-        parts.append(("Keys predicted from the first steps", [lottery_table(found["lottery"])]))
-    return [part for heading, tables in parts for part in (f"## {heading}", *tables)]
+        parts += ["## Keys predicted from the first steps", lottery_table(found["lottery"])]
+    return parts
