@@ -3,10 +3,11 @@
 Batches, and runs side by side, do so bit for bit on a CPU: each row goes through the same loop body.
 A program for several devices is compiled in another mode, whose sums may be ordered otherwise: its weights
 at step 30 are within TOLERANCE, a hundredth of an Adam step of 1e-3. Later they need not be, whatever the
-compilation. Some of the 121 x 256 inputs of ReLUs come within rounding of 0, where float32 and float64 disagree
-on the side: at step 32 input (6, 6) of neuron 36 of seed 1 (7e-8 in float64, -6e-8 in float32), at step 33 with
-weight decay 5 input (7, 7) of neuron 59 of seed 2 (1e-9 and -3e-8). From the next step on the weights of that
-neuron differ by 2e-5 and more, at step 60 by up to 1e-3, in each of three compilations. The losses still agree.
+compilation. Some of the 121 x 256 inputs of ReLUs come within rounding of 0, where float32 and float64
+disagree on the side: at step 32 input (6, 6) of neuron 36 of seed 1 (7e-8 in float64, -6e-8 in float32), at
+step 33 with weight decay 5 input (7, 7) of neuron 59 of seed 2 (1e-9 and -3e-8). From the next step on the
+weights of that neuron differ by 2e-5 and more, at step 60 by up to 1e-3, in each of three compilations. The
+losses still agree.
 """
 
 import json
