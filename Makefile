@@ -1,8 +1,8 @@
 # make run   environment, train the default model, analyse it, draw and report: runs/mainline/
+# make results  the pages docs/results/*.md from the records in results/
 # make check environment, lint, format, types, the fast tests: about a minute
 # make test  environment, lint, format, types, all tests
 # make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
-# make results  the pages docs/results/*.md from the records in results/
 # With PYTHON=python3.13 VENV=.venv-3.13 any of them uses that Python, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,10 +16,14 @@ NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker
   tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
   tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
 
-.PHONY: run lint check test test-newest results env clean-env
+.PHONY: run lint check test test-newest env clean-env
 
 run: $(VENV)/ready
 	$(PY) -m experiments.reproduce --workdir runs/mainline
+
+.PHONY: results
+results: $(VENV)/ready
+	$(PY) -m experiments.results
 
 lint: $(VENV)/ready
 	@$(VERSIONS)
@@ -36,9 +40,6 @@ test: lint
 test-newest: $(VENV)/ready
 	@$(VERSIONS)
 	$(PYTEST) $(NEWEST)
-
-results: $(VENV)/ready
-	$(PY) -m experiments.results
 
 env: $(VENV)/ready
 
