@@ -239,7 +239,7 @@ def deciders_text(record: Mapping[str, Any]) -> str:
 
 
 def seed_deciders_table(record: Mapping[str, Any]) -> Table:
-    caption = "What tells clean from muddy seeds."
+    caption = "What distinguishes clean from muddy seeds."
     return deciders_table("deciders", caption, record["what_decides"], statistics.STATISTICS)
 
 
