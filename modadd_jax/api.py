@@ -160,7 +160,7 @@ def _checked(circuit: Circuit) -> Circuit:
 
 
 def summarize(reading: Reading) -> dict[str, Any]:
-    """The numbers of analysis.json about the circuit; README.md says what each means.
+    """The numbers of analysis.json about the circuit; docs/files.md says what each means.
 
     >>> ma.summarize(ma.read(circuit))["accuracy"]
     1.0
