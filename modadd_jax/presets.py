@@ -46,7 +46,7 @@ _ZHONG = _P113.replace(
     p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0, num_steps=20_000
 )
 
-# quick   python -m experiments.train --preset quick; about half a minute.
+# quick   python -m experiments.train --preset quick; about a minute.
 #   Source: p113 at the modulus of mainline, to try things out.
 #   Expected: every pair right by step 1,000; seed 0 is clean (docs/performance.md).
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
