@@ -1,11 +1,11 @@
-"""What the commands share: how one is run, flags made from the config, the cache of compiled programs.
+"""What the commands share: running a command, flags made from the config, the cache of compiled programs.
 
 A command is a module with `define_flags()` and `main()`, and at its end
 
     if __name__ == "__main__":
         cli.run(main, define_flags)
 
-Importing it defines nothing, so that any two can be imported in one process; `main` reads flags.FLAGS.
+Importing a command defines no flags, so any two can be imported in one process. `main` reads flags.FLAGS.
 """
 
 import dataclasses
@@ -75,10 +75,11 @@ def _fail(error: object) -> int:
 
 
 def keep_compiled_programs() -> None:
-    """Compile into a persistent cache: the next process that needs the same program reads it from disk.
+    """Compiles into a persistent cache: the next process that needs the same program reads it from disk.
 
-    JAX_COMPILATION_CACHE_DIR names it, and then JAX's own variables say all about it. By default it is
-    modadd_jax/ in the user's cache directory, at most CACHE_BYTES large, the least recently used leave first.
+    JAX_COMPILATION_CACHE_DIR names the cache. If it is set, JAX's own variables configure the cache. By
+    default the cache is modadd_jax/ in the user's cache directory and holds at most CACHE_BYTES; the least
+    recently used programs leave first.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or importlib.util.find_spec("filelock") is None:
         return  # JAX keeps to a size only with filelock
@@ -93,8 +94,9 @@ def keep_compiled_programs() -> None:
 
 
 def define_config_flags(start: str = "mainline") -> None:
-    """A flag for every field of the config, and --preset. A flag not given is the preset's value."""
-    flags.DEFINE_string("preset", start, f"Where the other flags start: {', '.join(PRESETS)}.")
+    """A flag for every field of the config, and --preset. A flag that is not given has the value of the
+    preset."""
+    flags.DEFINE_string("preset", start, f"Preset from which the other flags start: {', '.join(PRESETS)}.")
     define = {
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
@@ -109,7 +111,7 @@ def define_config_flags(start: str = "mainline") -> None:
     flags.DEFINE_string(
         "seeds",
         None,
-        "Seeds that are no range, instead of --seed and --num_seeds: 0,50,104, or a file.",
+        "A list of seeds instead of --seed and --num_seeds: 0,50,104, or a file of them.",
     )
 
 

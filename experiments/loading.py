@@ -1,4 +1,4 @@
-"""From the flags to a run and the weights of one seed, for the commands that analyse."""
+"""The flags that choose a run and the weights of one seed, for the commands that analyse."""
 
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from modadd_jax.storage.load import Model, Run, open_run
 
 
 def define_flags() -> None:
-    """The flags every analysis command shares: which workdir, step and seed, and where to write."""
+    """The flags that every analysis command shares: workdir, step, seed, and where to write."""
     flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
-    flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
-    define_seed_flags("default the first of the run")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir, or seed<s>/ and step<S>/ in it.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default: the last.")
+    define_seed_flags("default: the first of the run")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir, or seed<s>/ and step<S>/ in it.")
 
 
 def define_seed_flags(default: str) -> None:
     """--seed, by value, and its old name."""
     flags.DEFINE_integer("seed", None, f"The seed to read; {default}.")
-    flags.DEFINE_integer("seed_index", None, "Old form of --seed: which seed of the run, counted from 0.")
+    flags.DEFINE_integer(
+        "seed_index", None, "Old form of --seed: the position of the seed in the run, counted from 0."
+    )
 
 
 def seed_from_flags(run: Run) -> int | None:
@@ -52,8 +54,9 @@ def load_model() -> tuple[Run, Model]:
 
 
 def out_directory(run: Run, model: Model, is_of_run: bool = False) -> Path:
-    """Where the results of this seed and step go, or of all seeds. Made now, so that a place where nothing
-    can be written is known before any work is done.
+    """The directory for the results of this seed and step, or of all seeds.
+
+    It is made now, so that a place where nothing can be written is reported before any work is done.
     """
     out = run.path
     if flags.FLAGS.out:

@@ -1,4 +1,4 @@
-"""A study of modadd_jax/report/studies.py as a command: its flags, and what is done with them."""
+"""A study of modadd_jax/report/studies.py as a command: its flags and its main function."""
 
 from collections.abc import Callable
 

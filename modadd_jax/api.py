@@ -188,7 +188,7 @@ def certify(subject: Circuit | Model, strategy: str = "auto") -> dict[str, Any]:
     Args:
       subject: a Model, for which the float32 program is proven too; or a Circuit, whose numbers are taken
         as exact, and which has no program: `config`, `float32`, `slack.program` are then None.
-      strategy: one of docs/certificate.md; auto is the cheapest that is complete.
+      strategy: one of docs/certificates.md; auto is the cheapest that is complete.
     Raises: ValueError as `fold` and `read` do, and for an unknown strategy.
 
     >>> ma.certify(circuit)["real"]["proven_accuracy"]

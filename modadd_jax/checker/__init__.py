@@ -1,6 +1,6 @@
 """An independent checker of certificates: NumPy alone, and nothing of the code that wrote them.
 
-It proves the theorem of docs/certificate.md again, whose sections are named here, from the weights
+It proves the theorem of docs/certificates.md again, whose sections are named here, from the weights
 (`weights`). Two things differ from the prover: S = h Gamma is summed over the neurons, which Lemma 1
 says is the same, and the rest of the readout, W - Gamma f, is formed: an error in the events or in an
 algebraic shortcut would show. k, group and extra are hints, of the right form but else anything. f is used

@@ -1,4 +1,4 @@
-"""The study `anomaly`: which instruments see planted wrong answers without being told."""
+"""The study `anomaly`: which instruments detect planted wrong answers without knowing the right ones."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from modadd_jax.report.table import Column, Table, listed
 KINDS = (*backdoor.TRIGGERS, *anomaly.EDITS)
 
 EXPLANATION = """\
-inputs: area under the ROC curve of the planted inputs against the right ones of the same model, mean over
-the models (and the least). models: area of the models' largest scores, planted against decoys, which
-are edited as much but answer rightly. 0.5 is guessing. margin is brute force and knows the right answer,
-so that its areas are 1 by definition; answer gap and activations do not know it."""
+inputs: area under the ROC curve of the planted inputs against the right inputs of the same model; mean over
+the models, with the smallest in brackets. models: the same area of the models' largest scores, planted models
+against decoys, which are edited as much but answer correctly. 0.5 is guessing. margin is brute force and uses
+the right answer, so its areas are 1 by definition; answer gap and activations do not use the right answer."""
 
 
 def _record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def run(
     kind = [own for own in kind if own not in trained]
     if not kind:
         raise ValueError(
-            f"kind {', '.join(trained)}: planted by training a transformer, and a circuit is none"
+            f"kind {', '.join(trained)} needs a transformer to fine-tune, and a circuit is not one"
         )
     rng, hints = np.random.default_rng(plant_seed), margins.hints_of(subject.circuit)
 
@@ -103,23 +103,28 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
 
 STUDY = Study(
     name="anomaly",
-    question="Which instruments see a planted wrong answer without being told?",
+    question="Which instruments detect a planted wrong answer without knowing the right one?",
     command="anomaly",
     run=run,
     needs=needs_circuit,
     document=document,
     drawings={
         "anomaly": Drawing(
-            "Planted wrong answers: how many right inputs each instrument suspects before them.",
+            "Planted wrong answers: the number of right inputs that look more suspicious to each instrument.",
             lambda _, outcome: figures.anomaly(outcome.record),
         )
     },
     options=(
-        Option("n", 20, "Planted models of each kind.", int),
-        Option("kind", KINDS, "How wrong answers are planted; default all.", choices=KINDS),
-        Option("plant_seed", 0, "Of the pairs that are planted.", int),
-        Option("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.", float),
-        Option("tune_steps", backdoor.STEPS, "Of fine-tuning.", int),
+        Option("n", 20, "Number of planted models of each kind.", int),
+        Option("kind", KINDS, "Kinds of planted wrong answers; default: all.", choices=KINDS),
+        Option("plant_seed", 0, "Random seed of the choice of planted pairs.", int),
+        Option(
+            "excess",
+            0.5,
+            "Edits: the margin of the planted answer, relative to the margin that it overcame.",
+            float,
+        ),
+        Option("tune_steps", backdoor.STEPS, "Number of steps of fine-tuning.", int),
     ),
     stage=None,
 )

@@ -16,9 +16,10 @@ from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training.step import state_like
 
 EXPLANATION = """\
-clean: accuracy 1, circular std of psi - 2 phi at most 0.03 rad on every key frequency, closed form R2 at
-least 0.99. muddy: all answers right, but not that. failed: an answer wrong, or training not finite.
-Errors and bounds of a frequency relative to 2/3; largest and smallest are over the key frequencies."""
+clean: described well. The accuracy is 1, the circular std of psi - 2 phi is at most 0.03 rad on every key
+frequency, and the closed form has an R2 of at least 0.99. muddy: described in part. All answers are right,
+but another condition fails. failed: an answer is wrong, or training was not finite. Errors and bounds of a
+frequency are relative to 2/3; largest and smallest are over the key frequencies."""
 
 
 def share_text(share: Mapping[str, Any]) -> str:
@@ -55,7 +56,7 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         labels = (str(row["seed"]), row["verdict"], keys)
         rows.append((labels, f"seeds[{i}]" if "accuracy" in row else None))
     heads = ("seed", "verdict", "key frequencies")
-    return cited("seeds", "Every seed.", "summary.json", summary, heads, columns, rows)
+    return cited("seeds", "All seeds.", "summary.json", summary, heads, columns, rows)
 
 
 def spread_table(distributions: Mapping[str, Any]) -> Table:
@@ -128,7 +129,7 @@ def run(subject: Subject) -> Outcome:
 
 def needs(subject: Subject) -> str | None:
     if subject.config.imported and len(subject.config.train.seeds) == 1:
-        return "an imported model is no family of seeds"
+        return "an imported model is not a family of seeds"
     return needs_circuit(subject)
 
 
@@ -147,7 +148,7 @@ STUDY = Study(
     needs=needs,
     document=document,
     drawings={
-        "distributions": _drawing("distributions", "How the seeds are distributed."),
+        "distributions": _drawing("distributions", "The distribution of the seeds."),
         "keys": _drawing("keys", "The key frequencies of every seed."),
     },
     sections=(Section("seeds", "Every seed", "seeds.html"),),
@@ -220,11 +221,11 @@ def deciders_table(
 
 
 DECIDERS = """\
-AUC: the probability that the number is larger in a clean seed than in a muddy one; 0.5 says nothing, 0 and
-1 separate fully. +-: its standard error, seeds taken as independent. within cells: pairs of seeds of one cell
-alone, so that settings cannot pass for causes. {n} candidates were tried, so one or two beyond 2 standard
-errors mean nothing. A number read from the finished circuit may be a symptom: where several steps are read,
-that of the first, {first}, is a forecast. Failed seeds are left out."""
+AUC: the probability that the number is larger in a clean seed than in a muddy one. 0.5 says nothing; 0 and 1
+separate the two completely. +-: standard error of the AUC, for independent seeds. within cells: over pairs of
+seeds of one cell only, so that settings cannot pass for causes. {n} candidates were tried, so one or two
+beyond 2 standard errors mean nothing. A number that is read from the finished circuit may be a symptom. If
+several steps are read, the number at the first step, {first}, is a forecast. Failed seeds are left out."""
 
 
 def map_failures(record: Mapping[str, Any]) -> list[str]:
@@ -239,7 +240,7 @@ def deciders_text(record: Mapping[str, Any]) -> str:
 
 
 def seed_deciders_table(record: Mapping[str, Any]) -> Table:
-    caption = "What tells clean from muddy seeds."
+    caption = "What distinguishes clean from muddy seeds."
     return deciders_table("deciders", caption, record["what_decides"], statistics.STATISTICS)
 
 
@@ -256,7 +257,7 @@ def doubles_text(record: Mapping[str, Any]) -> str:
         f"{name} {found['found']} (chance {found['expected']:.1f})"
         for name, found in record["doubles"].items()
     )
-    return f"Pairs (k, 2k) among the keys, and how many as many different random frequencies have: {pairs}."
+    return f"Pairs (k, 2k) among the keys, and how many as many random frequencies have on average: {pairs}."
 
 
 def map_document(record: Mapping[str, Any]) -> list[str | Table]:
@@ -267,7 +268,7 @@ def map_document(record: Mapping[str, Any]) -> list[str | Table]:
         EXPLANATION,
         cells_table(record),
         *_list("Share of clean seeds along each setting, at the last step", line_texts(record)),
-        "## What tells clean from muddy",
+        "## What distinguishes clean from muddy seeds",
         deciders_text(record),
         seed_deciders_table(record),
         key_deciders_table(record),

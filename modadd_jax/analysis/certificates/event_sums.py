@@ -14,7 +14,7 @@ between their levels. Comparisons of floats are exact, so that both halves of S 
 `bounds.logits` has another way to such sums: envelopes that rise and fall once make exactly two events
 and a doubt, with static shapes. Here every switch is an event and nothing is in doubt.
 Letters in shapes: p odd modulus, m neurons, K frequencies, L columns, E capacity for events.
-Source: docs/certificate.md, section 2.
+Source: docs/certificates.md, section 2.
 """
 
 from typing import NamedTuple

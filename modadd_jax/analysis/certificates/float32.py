@@ -9,7 +9,8 @@ A certificate makes two statements, and keeps them apart.
 Both are bounds of how far any margin can move. The model of arithmetic is that of `enclosure`; a matrix
 product of inner length n, whatever the order of its sums, has error at most (gamma_n + 2 eps + eps^2)
 |x| |W|, eps the rounding of its operands (`OPERAND_ROUNDING`). No overflow, and attention scores finite.
-Letters in shapes: p modulus, D d_model, H heads, E d_head, m neurons. Source: docs/certificate.md, section 5.
+Letters in shapes: p modulus, D d_model, H heads, E d_head, m neurons.
+Source: docs/certificates.md, section 5.
 """
 
 from functools import partial

@@ -7,7 +7,7 @@ still left, exactly. So the proof is complete: every input whose margin exceeds 
 rounding slack of an exact sum, is proven.
 Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`, n items of a list.
-Source: docs/certificate.md, sections 2 to 5.
+Source: docs/certificates.md, sections 2 to 5.
 """
 
 from functools import partial

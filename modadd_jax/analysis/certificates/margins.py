@@ -12,7 +12,7 @@ S = h basis over the activations h and rho[c] the norm of the rest's column c
 
 Rounding is counted as in `enclosure`; every slack holds in real arithmetic for the circuit's floats.
 Letters in shapes: p odd modulus, m neurons, K key frequencies, L columns, n items of a list.
-Source: docs/certificate.md, sections 1 and 3.
+Source: docs/certificates.md, sections 1 and 3.
 """
 
 from functools import partial

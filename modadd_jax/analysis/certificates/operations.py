@@ -5,7 +5,7 @@ numbers is counted by the algorithm that it names, not by what a compiler makes 
 their body once for each turn. Moving data (gather, reshape, transpose, select, copies) costs nothing,
 and address arithmetic, on integers and booleans, is counted apart: the loops of brute force have
 theirs too.
-Source: docs/certificate.md, section 6.
+Source: docs/certificates.md, section 6.
 """
 
 import collections

@@ -27,7 +27,7 @@ OF_NETWORK = ("pre_residual", "w_residual", "total", "total_lipschitz")
 
 
 class Claim(NamedTuple):
-    """Something that holds of a seed or does not."""
+    """A statement that is true or false for a seed."""
 
     name: str  # in claims.json
     statement: str  # of one seed, in words
@@ -36,7 +36,7 @@ class Claim(NamedTuple):
 
 
 class Quantity(NamedTuple):
-    """A number of a seed, or one for each of its key frequencies."""
+    """A number of a seed, or one number for each of its key frequencies."""
 
     name: str  # in claims.json
     label: str
@@ -76,7 +76,7 @@ def _verdict(name: str) -> Callable[[Row], bool]:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("accuracy_1", "all p^2 inputs answered rightly", lambda r: r["n_wrong"] == 0, "accuracy 1"),
+    Claim("accuracy_1", "all p^2 inputs are answered correctly", lambda r: r["n_wrong"] == 0, "accuracy 1"),
     Claim(
         "phase_r2",
         f"psi = 2 phi with R^2 > {PHASE_R2} on every key",
@@ -97,31 +97,31 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "secondary_2k",
-        "of most neurons of every key, the second largest component is at 2k",
+        "for most neurons of every key, the second largest component is at 2k",
         _all_keys(lambda f: f["secondary_is_2k"] > 0.5),
         "secondary frequency at 2k",
     ),
     Claim(
         "rule_bounds",
-        "every bound on the rule below the trivial one, on every key",
+        "every bound on the rule is below the trivial bound, on every key",
         _bounds(OF_RULE),
         "non-vacuous",
     ),
     Claim(
         "part_bounds",
-        "every bound on its two halves below the trivial one, on every key",
+        "every bound on its two halves is below the trivial bound, on every key",
         _bounds(OF_PART, 0.5),
         "non-vacuous",
     ),
     Claim(
         "network_bounds",
-        "residuals and totals below the trivial bound, on every key",
+        "residuals and totals are below the trivial bound, on every key",
         _bounds(OF_NETWORK),
         "non-vacuous",
     ),
     Claim(
         "logit_bound",
-        "bound on the logits below the trivial one",
+        "bound on the logits is below the trivial bound",
         lambda r: r["logit_bound"]["total"] < r["logit_bound"]["naive"],
     ),
     *(
@@ -138,12 +138,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "form_adds",
-        "the closed form by itself answers all inputs rightly",
+        "the closed form by itself answers all inputs correctly",
         lambda r: r["closed_form"]["accuracy_full"] == 1,
     ),
     Claim(
         "levelled",
-        "clock explains more than pizza of the logits, and less once 2k is gone",
+        "clock explains more of the logits than pizza, and less once 2k is removed",
         lambda r: _fitted(
             r, lambda x: x["clock"] > x["pizza"] and x["clock_without_2k"] < x["pizza_without_2k"]
         ),
@@ -163,9 +163,9 @@ CLAIMS: tuple[Claim, ...] = (
         "certificate: fewer operations than brute force",
         lambda r: _certified(r, lambda c: c["operations_share"] < 1),
     ),
-    Claim("clean", "clean: described as in docs/theory.md section 4.4", _verdict("clean")),
-    Claim("muddy", "muddy: right, not described so well", _verdict("muddy")),
-    Claim("failed", "failed: some input answered wrongly, or not finite", _verdict("failed")),
+    Claim("clean", "clean: described well (docs/theory.md section 4.4)", _verdict("clean")),
+    Claim("muddy", "muddy: answers right, described in part", _verdict("muddy")),
+    Claim("failed", "failed: an input is answered wrongly, or training was not finite", _verdict("failed")),
 )
 
 
@@ -239,7 +239,7 @@ SHORT = {
     "w_logit_median": "own freq., $W_L$",
     "phase_r2": "phase $R^2$",
     "total": "(abs+id+angle) / trivial",
-    "sweep": "sweep with psi / trivial",
+    "sweep": "supremum with psi / trivial",
     "r2_primary": "$R^2$, |cos|",
     "r2_full": "$R^2$, gamma and t0",
     "clock": "clock's share",
