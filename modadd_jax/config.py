@@ -1,4 +1,4 @@
-"""What a run is: the model, the training, their presets, and the checks on both.
+"""The config of a run: the model, the training, and the checks on both.
 
 A `Config` is immutable and hashable, so it can be a static argument of a jitted
 function. Every field of its two parts is a flag of `experiments.train`; `config.json` in a workdir is
@@ -19,7 +19,7 @@ LOSSES = ("log1p", "standard")
 DTYPES = ("float32", "float64")
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "lion", "adagrad", "lamb")
 CUT_RULES = ("lightest", "double", "paths", "random")
-# The last two say how a GPU multiplies: its tensor cores' formats, sums in float32.
+# The last two are formats of a GPU's tensor cores, with sums in float32.
 PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
 # Fields that a config.json written before them does not hold; they then have their defaults.
@@ -80,12 +80,12 @@ class ModelConfig:
     d_model: int = 128  # residual width
     n_heads: int = 4  # heads of width d_model / n_heads
     d_mlp: int = 512  # hidden neurons (m)
-    attention_rate: float = 1.0  # r in [0, 1]: 0 softmax attention, 1 constant attention
+    attention_rate: float = 1.0  # r in [0, 1]: 0 is softmax attention, 1 is constant attention
     attention_scale: str = "1/n_ctx"  # the constant each key receives: 1/n_ctx, 1, or a number in (0, 1)
     eq_token: bool = True  # third token "=", at whose position the logits are read
     biases: str = "off"  # off | mlp (trained b_in, b_out) | frozen (all; zero unless imported)
     init: str = "orthogonal"  # orthogonal | gbmi | nanda, see model.py
-    separate_vocab: bool = False  # b has embeddings of its own: token b + p in the place of b
+    separate_vocab: bool = False  # b has embeddings of its own: token b + p instead of b
     # transformer | circuit: the tables u, v, W_L, s_a, s_b themselves, which are imported and not trained. Of
     # the other fields only p and d_mlp then mean anything; separate_vocab says that u and v differ.
     architecture: str = "transformer"
@@ -122,7 +122,7 @@ class ModelConfig:
 
     @property
     def is_circuit(self) -> bool:
-        """Tables instead of a transformer: without embedding, tokens and attention."""
+        """Whether this is tables instead of a transformer, without embedding, tokens and attention."""
         return self.architecture == "circuit"
 
     @property
@@ -141,12 +141,12 @@ class ModelConfig:
 
     @property
     def kappa(self) -> float:
-        """The weight constant attention gives each key."""
+        """The weight that constant attention gives to each key position."""
         return 1.0 / self.n_ctx if self.attention_scale == "1/n_ctx" else float(self.attention_scale)
 
     @property
     def is_separable(self) -> bool:
-        """Constant attention: pre-activations are u(a) + v(b)."""
+        """Whether attention is constant, so that pre-activations are u(a) + v(b)."""
         return self.attention_rate == 1.0
 
     @property
@@ -271,8 +271,8 @@ def _of_seeds(seeds: Iterable[int]) -> TrainConfig:
 class Config:
     """A model and how it is trained. Raises ValueError where the two do not fit.
 
-    The weights of an imported model were made elsewhere: they have no optimiser state or training pairs, and
-    of `train` only the seeds mean anything: 0 for one model, a number for each of a family.
+    The weights of an imported model were made elsewhere. They have no optimiser state and no training pairs.
+    Of `train` only the seeds have a meaning: 0 for one model, a number for each member of a family.
     """
 
     model: ModelConfig = ModelConfig()
@@ -287,12 +287,12 @@ class Config:
         )
         _require(
             not self.imported or self.train == _of_seeds(self.train.seeds),
-            "an imported model has no training of ours: its train part must be the default, but for seeds",
+            "an imported model has no training here: its train part must be the default, except for seeds",
         )
         _require(
             self.train.forward != "folded" or self.model.is_separable,
             f"forward=folded needs attention_rate=1, got {self.model.attention_rate}: "
-            "with softmax attention the pre-activations are no sum of a term in a and one in b",
+            "with softmax attention the pre-activations are not a sum of a term in a and a term in b",
         )
         _require(
             self.n_train >= 1,

@@ -1,4 +1,4 @@
-"""The presets: named configs, each with its source, its command, its run time and what comes out.
+"""The presets: named configs, each with its source, its command, its run time and the expected result.
 
 A preset is a starting point: `Config.replace` makes another config of it.
 """
@@ -12,8 +12,8 @@ from modadd_jax.config import Config
 #
 # mainline   python -m experiments.train; about a minute.
 #   Source: Gross et al., public training code (JasonGross/guarantees-based-mechanistic-interpretability,
-#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures are of these models is
-#   inferred: at its width the mean gap of the paper's Figure 3 comes out. They train in float64
+#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures show these models is
+#   inferred: this width gives the mean gap of the paper's Figure 3. Gross et al. train in float64
 #   (--dtype float64), which takes about twice as long.
 #   Expected: every pair right; more than half of the seeds clean, seed 0 among them (docs/results/paper.md).
 _MAINLINE = Config().replace(
@@ -47,13 +47,13 @@ _ZHONG = _P113.replace(
 )
 
 # quick   python -m experiments.train --preset quick; about a minute.
-#   Source: p113 at the modulus of mainline, to try things out.
+#   Source: p113 with the modulus of mainline, for trying things out.
 #   Expected: every pair right by step 1,000; seed 0 is clean (docs/performance.md).
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
 
 # clean   python -m experiments.train --preset clean; not timed, the steps of mainline and two readings.
-#   Source: mainline; wherever a seed is not clean and has more than three keys, one key is cut and training
-#   goes on (docs/theory.md section 3.7).
+#   Source: mainline. In every seed that is not clean and has more than three keys, one key is cut, and
+#   training continues (docs/theory.md section 3.7).
 #   Expected: every pair right; nearly every seed clean (docs/results/clean.md).
 _CLEAN = _MAINLINE.replace(cut_steps="2500+5000")
 

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 OUTSIDE = "repository/"
 CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]*`)", re.MULTILINE | re.DOTALL)
+FOLDER = re.compile(r"(?<!!)\[([^\]\n]+)\]\(([^)\s#:]+)\)")
 LINK = re.compile(r"(\]\(|src=\")(?!https?:|mailto:|#)([^)\s\"#]+)")
 
 
@@ -85,6 +86,8 @@ def on_page_markdown(markdown, page, config, files):
             return match[0]
         return match[1] + os.path.relpath(_uri(target), os.path.dirname(uri) or ".")
 
+    # A folder is no page of a site: what was said of it is left.
+    markdown = FOLDER.sub(lambda m: m[1] if (here.parent / m[2]).is_dir() else m[0], markdown)
     parts = CODE.split(markdown)
     # Two pairs of brackets in a formula are no link.
     parts[::2] = [LINK.sub(moved, text).replace("][", "]\\[") for text in parts[::2]]

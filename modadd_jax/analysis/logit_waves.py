@@ -1,7 +1,7 @@
-"""Where the variance of the logits lies: what a circuit computes next to cos(w(a + b - c)).
+"""Shares of the logit variance: what a circuit computes in addition to cos(w(a + b - c)).
 
-The logits, centred over classes, are a sum of waves e^{2 pi i (f a + g b + h c)/p}. Each wave belongs to
-one of a few kinds, which tell one way of being muddy from another (docs/theory.md, section 3.6).
+The class-centred logits are a sum of waves e^{2 pi i (f a + g b + h c)/p}. Each wave belongs to one of a few
+kinds, which distinguish the ways of being muddy (docs/theory.md, section 3.6).
 In d = a-b, y = a+b and e = c-y the wave is e^{2 pi i (d (f-g)/2 + y ((f+g)/2 + h) + e h)/p}, halves mod p.
 Letters in shapes: p odd modulus.
 """

@@ -60,9 +60,9 @@ def _readout(t: Tables, probes: np.ndarray, record: dict) -> tuple[np.ndarray, .
 
 
 def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) -> tuple[np.ndarray, float]:
-    """Section 4: bounds [p (d), p (e)], less their rounding, and this. G, f, Z and s_k are floats that define
-    the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of fewer
-    than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
+    """Section 4: bounds [p (d), p (e)], minus their rounding, and this. G, f, Z and s_k are floats that
+    define the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of
+    fewer than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
     _, f, rho, sums, norm = known
     (K, p), y = E.shape, np.arange(E.shape[1])
     a, b = ((y + sign * y[:, None]) * (p + 1) // 2 % p for sign in (1, -1))  # [p (d), p (y)]

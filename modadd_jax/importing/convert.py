@@ -1,4 +1,4 @@
-"""Other people's state dicts and ours: names and shapes, nothing else. No disk, no computation in between.
+"""Converts state dicts of other conventions to the names and shapes of this project. No disk, no computation.
 
 Two conventions, both of one layer without layer norm, names as in TransformerLens:
 

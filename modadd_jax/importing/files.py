@@ -1,4 +1,4 @@
-"""State dicts on disk: .npz, .safetensors, and PyTorch's .pt and .pth. Nothing that a file says is executed.
+"""State dicts on disk: .npz, .safetensors, and PyTorch's .pt and .pth. No code in a file is executed.
 
 A file is read as what it holds: arrays, and dictionaries of them. `tensors.tensors_of` finds the state dict
 in it. Every size that a file names is compared with the bytes that are there before memory is taken.

@@ -1,4 +1,4 @@
-"""The state dict in what a file, or a user, holds: flat, of NumPy arrays, under the names of its network."""
+"""Finds the state dict in the content of a file or in a user's object: NumPy arrays by name."""
 
 from collections.abc import Mapping
 from pathlib import Path

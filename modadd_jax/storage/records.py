@@ -4,8 +4,9 @@
     package_version, commit, machine, time   what wrote it, on what, and when (UTC)
     run, checkpoint          what it is about: the run's directory (its name); step, seed, params_sha256
 
-and next to these keys the record itself. Files written before the header have schema_version and
-checkpoint alone, and those before November 26 of 2026 no commit and no machine; they are read too.
+and next to these keys the record itself. Files that were written before the header existed have only
+schema_version and checkpoint. Files from before 26 November 2026 have no commit and no machine. Both are read
+too.
 """
 
 import datetime
@@ -45,7 +46,7 @@ def schema_of(name: str) -> Schema:
 
 
 def about_model(model: Model) -> dict[str, Any]:
-    """What a record says of the one seed of one step that it is about."""
+    """The part of the header about the one seed and step that a record describes."""
     checkpoint = {"step": model.step, "seed": model.seed, "params_sha256": sha256_of_params(model.params)}
     return {"run": None if model.run is None else model.run.name, "checkpoint": checkpoint}
 
@@ -94,7 +95,8 @@ def write_record(
     Args:
       schema: the name of its kind.
       record: what `json` can write, without NaN.
-      about: the model it is about; where that is no single model {"run": ..., "checkpoint": ...}, or None.
+      about: the model that it describes. If it is not a single model: {"run": ..., "checkpoint": ...}, or
+        None.
     Raises: ValueError for a key of the header in the record, or a number that is no JSON.
     """
     head = header(schema, about)

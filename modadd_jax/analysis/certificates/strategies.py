@@ -229,7 +229,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "low_rank",
             low_rank,
-            "every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz",
+            "every activation, but a readout of low rank; its remainder by Cauchy-Schwarz",
             False,
             (Stage("low_rank", "low rank", "margins"), Stage("low_rank + exact", "low rank, then exact")),
         ),

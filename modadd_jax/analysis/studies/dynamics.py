@@ -1,4 +1,4 @@
-"""How the circuit forms: what is read of one seed at one step of training, and progress measures.
+"""How the circuit forms during training: the reading of one seed at one step, and progress measures.
 
 Letters in shapes: p modulus, m neurons, F frequencies followed. Source: Nanda et al., arXiv
 2301.05217 (restricted and excluded loss); docs/theory.md, section 4.5.
