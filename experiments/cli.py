@@ -10,6 +10,7 @@ Importing a command defines no flags, so any two can be imported in one process.
 
 import dataclasses
 import importlib.util
+import inspect
 import logging
 import os
 import re
@@ -104,15 +105,22 @@ def define_config_flags(start: str = "mainline") -> None:
         str: flags.DEFINE_string,
     }
     for part, kind in _PARTS:
-        mainline = getattr(preset("mainline"), part)
+        mainline, said = getattr(preset("mainline"), part), field_comments(kind)
         for field in _fields_with_a_flag(kind):
             default = getattr(mainline, field.name)
-            define[field.type](field.name, None, f"{part}.{field.name}; mainline: {default}.")
+            define[field.type](
+                field.name, None, f"{said[field.name]} ({part}.{field.name}; mainline: {default})."
+            )
     flags.DEFINE_string(
         "seeds",
         None,
         "A list of seeds instead of --seed and --num_seeds: 0,50,104, or a file of them.",
     )
+
+
+def field_comments(kind: type) -> dict[str, str]:
+    """The comment behind each field of a part of the config, which says what the field is."""
+    return dict(re.findall(r"^    (\w+): .+?  # (.+)$", inspect.getsource(kind), re.MULTILINE))
 
 
 def _fields_with_a_flag(kind: type) -> list[dataclasses.Field]:
