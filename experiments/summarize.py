@@ -140,7 +140,7 @@ def summarize_sweep(path: Path, wanted: set[int] | None, out: Path) -> None:
             cells.append(sweep_map.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
     record = {"unfinished": unfinished} | sweep_map.map_of(cells, sweep.fields)
-    text = document_text(map_document(record, cells))
+    text = document_text(map_document(record))
     write(out, record, text, {"run": path.name})
     _show(text, clean_map.of_sweep(record, cells), out, f"read {len(cells)} cells in {seconds:.1f} s")
 

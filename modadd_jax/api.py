@@ -193,7 +193,7 @@ def summarize(reading: Reading) -> dict[str, Any]:
       A dict: `accuracy` in [0, 1], `cross_entropy` (nats) and `min_margin` (logits) over all p^2 inputs;
       `variance_explained` (shares); `frequencies`, a list with one dict for each key frequency (phases in
       rad, errors relative to 2/3); `closed_form` (the share of the logit variance that each form explains).
-      A number that is undefined is None, never NaN.
+      docs/files.md names all of them. A number that is undefined is None, never NaN.
     Raises:
       ValueError: if `reading` is not a Reading.
     Source: docs/theory.md sections 2.1 to 2.5 and 3.1.

@@ -41,20 +41,22 @@ def of_run(subject: Subject) -> list[dict[str, Any]]:
         raise ValueError("all_seeds needs a run, and these weights belong to none")
     config = subject.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
-    rows = np.flatnonzero(seeds_alive_at(config, state, step))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     found = []
-    for row in tqdm(rows, unit="seed", disable=None):
+    for row in tqdm(alive, unit="seed", disable=None):
         params = {name: np.asarray(x[row], float) for name, x in state.params.items()}
         reading = readings.read(circuits.fold(jax.tree.map(jax.numpy.asarray, params), config.model))
         numbers = readings.summarize(reading)
         n_wrong = round((1 - numbers["accuracy"]) * config.model.p**2)
-        curve = compress.front(compress.curve(reading))
+        rows = compress.curve(reading)
+        curve = compress.front(rows)
         found.append(
             {
                 "seed": config.train.seeds[int(row)],
                 "verdict": verdict(numbers | {"finite": True, "n_wrong": n_wrong}).verdict,
                 "closed_form": numbers["closed_form"],
                 "lengths": compress.lengths(curve),
+                "length_of_answers": compress.length_at_accuracy(rows, numbers["accuracy"]),
                 "curve": [{"n_parameters": r["n_parameters"], "r2": float(f"{r['r2']:.6g}")} for r in curve],
             }
         )

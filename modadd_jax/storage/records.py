@@ -1,18 +1,24 @@
 """JSON results: one header, one writer, one reader.
 
     schema, schema_version   what the file is
-    package_version, time    what wrote it, and when (UTC)
+    package_version, commit, machine, time   what wrote it, on what, and when (UTC)
     run, checkpoint          what it is about: the run's directory (its name); step, seed, params_sha256
 
 and next to these keys the record itself. Files that were written before the header existed have only
-schema_version and checkpoint; they are read too.
+schema_version and checkpoint. Files from before 26 November 2026 have no commit and no machine. Both are read
+too.
 """
 
 import datetime
+import functools
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 import modadd_jax
 from modadd_jax.storage.load import Model
@@ -45,6 +51,28 @@ def about_model(model: Model) -> dict[str, Any]:
     return {"run": None if model.run is None else model.run.name, "checkpoint": checkpoint}
 
 
+@functools.cache
+def commit() -> str | None:
+    """The commit of the source that runs, with -dirty where that is changed; None outside a checkout."""
+    root = Path(modadd_jax.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def machine() -> str:
+    """The devices that compute here, and the version of jax."""
+    devices = jax.devices()
+    kind = f"{os.cpu_count()} CPU cores" if devices[0].platform == "cpu" else devices[0].device_kind
+    number = f"{len(devices)} x " if len(devices) > 1 and devices[0].platform != "cpu" else ""
+    return f"{number}{kind}, jax {jax.__version__}"
+
+
 def header(schema: str, about: Model | Mapping[str, Any] | None) -> dict[str, Any]:
     """The keys that every record begins with."""
     now = datetime.datetime.now(datetime.UTC)
@@ -52,6 +80,8 @@ def header(schema: str, about: Model | Mapping[str, Any] | None) -> dict[str, An
         "schema": schema,
         "schema_version": schema_of(schema).version,
         "package_version": modadd_jax.__version__,
+        "commit": commit(),
+        "machine": machine(),
         "time": now.isoformat(timespec="seconds"),
     }
     return head | (about_model(about) if isinstance(about, Model) else dict(about or {}))

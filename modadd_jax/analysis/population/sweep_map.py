@@ -222,4 +222,10 @@ def map_of(cells: Sequence[Cell], fields: Sequence[str]) -> dict[str, Any]:
         "what_decides": predictor_auc(cells, fields),
         "what_decides_keys": key_predictor_auc(cells),
         "doubles": doubles(cells),
+        "not_clean": [
+            {"cell": cell.name, **{name: row[name] for name in ("seed", "verdict", "reasons")}}
+            for cell in cells
+            for row in cell.last
+            if row["verdict"] != "clean"
+        ],
     }
