@@ -60,9 +60,10 @@ def train(config: Config, path: str | Path, *, wave_size: int | None = None, res
     >>> import contextlib, io, tempfile
     >>> config = ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6, num_steps=2, num_seeds=2)
     >>> with tempfile.TemporaryDirectory() as path, contextlib.redirect_stdout(io.StringIO()):
-    ...     model = ma.train(config, path).load(seed=1)
-    >>> model.step, model.params["W_in"].dtype
-    (2, dtype('float32'))
+    ...     run = ma.train(config, path)
+    ...     model = ma.open_run(path).load(seed=1)
+    >>> run.seeds, model.step, model.params["W_in"].dtype
+    ((0, 1), 2, dtype('float32'))
     """
     _require(config, "config", Config, "as ma.preset gives it")
     if not isinstance(path, (str, Path)) or not str(path):

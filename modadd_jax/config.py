@@ -269,7 +269,13 @@ def _of_seeds(seeds: Iterable[int]) -> TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A model and how it is trained. Raises ValueError where the two do not fit.
+    """A model (`model`) and its training (`train`). Raises ValueError if the two do not fit.
+
+    The comment behind each field says what it means. `replace` changes fields of either part.
+
+    >>> config = Config().replace(p=11, num_steps=100)
+    >>> config.model.p, config.train.num_steps, config.n_train
+    (11, 100, 97)
 
     The weights of an imported model were made elsewhere. They have no optimiser state and no training pairs.
     Of `train` only the seeds have a meaning: 0 for one model, a number for each member of a family.
