@@ -137,7 +137,7 @@ def read_population(path: str) -> dict[str, Any]:
         try:
             record = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"population {path} is no JSON: {error}") from error
+            raise ValueError(f"population {path} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.get("quantiles") != list(clock_or_pizza.QUANTILES):
             raise ValueError(f"population {path} holds no quantiles {clock_or_pizza.QUANTILES}")
         return record
@@ -162,9 +162,9 @@ def redraw(path: str) -> None:
     try:
         record = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no attention_rate.json: {error}") from error
+        raise ValueError(f"{path} is not an attention_rate.json: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("models"), list):
-        raise ValueError(f"{path} is no attention_rate.json: it has no list of models")
+        raise ValueError(f"{path} is not an attention_rate.json: it has no list of models")
     record = {name: record[name] for name in ("config", "thresholds", "models") if name in record}
     write(record, loading.ensure_directory(Path(flags.FLAGS.out) if flags.FLAGS.out else Path(path).parent))
 

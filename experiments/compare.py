@@ -29,7 +29,7 @@ def define_flags() -> None:
 
 
 def read_rows(text: str) -> tuple[str, list[dict[str, Any]]]:
-    """(name, rows) of "name=file". Raises ValueError for another form, or a file that is no summary."""
+    """(name, rows) of "name=file". Raises ValueError for another form, or a file that is not a summary."""
     name, equals, path = text.partition("=")
     if not equals or not name or not path:
         raise ValueError(f"runs must be name=summary.json, got {text!r}")
@@ -37,7 +37,7 @@ def read_rows(text: str) -> tuple[str, list[dict[str, Any]]]:
         rows = json.loads(Path(path).read_text())["seeds"]
         return name, [row for row in rows if row["verdict"]]
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no summary of experiments.summarize: {error}") from error
+        raise ValueError(f"{path} is not a summary of experiments.summarize: {error}") from error
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
 
 
 def _progress(total: int) -> tqdm:
-    return tqdm(total=total, unit="seed", disable=None)  # None: no bar where stderr is no terminal
+    return tqdm(total=total, unit="seed", disable=None)  # None: no bar where stderr is not a terminal
 
 
 def _show(text: str, drawn: dict[str, Figure], out: Path, said: str) -> None:

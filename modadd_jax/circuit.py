@@ -60,7 +60,7 @@ def check_separable(config: ModelConfig) -> None:
         raise ValueError(
             f"attention_rate must be 1 for a circuit, got {config.attention_rate}: softmax attention "
             "multiplies the tokens' values by a pattern that depends on both inputs, so the "
-            "pre-activations are no sum u(a) + v(b)"
+            "pre-activations are not a sum u(a) + v(b)"
         )
 
 

@@ -156,7 +156,7 @@ class ModelConfig:
 
 
 def circuit_config(p: int, d_mlp: int, symmetric: bool) -> ModelConfig:
-    """The config of a circuit that is no transformer; `symmetric` says that u = v and s_a = s_b."""
+    """The config of a circuit that is not a transformer; `symmetric` says that u = v and s_a = s_b."""
     return ModelConfig(
         p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit"
     )

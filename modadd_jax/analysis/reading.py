@@ -295,7 +295,7 @@ def frequency_of(reading: Reading, k: int) -> Frequency:
         if int(frequency.k) == k:
             return frequency
     keys = ", ".join(str(int(q)) for q in reading.keys.k) or "none"
-    raise ValueError(f"k={k} is no key frequency of this circuit: those are {keys}")
+    raise ValueError(f"k={k} is not a key frequency of this circuit: those are {keys}")
 
 
 def plain(x: Any) -> Any:

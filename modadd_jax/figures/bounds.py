@@ -119,7 +119,7 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
       k: key frequency; the heaviest by default.
       a_plus_b: in 0..2p-2.
     Raises:
-      ValueError: for a k that is no key frequency, or a_plus_b out of range.
+      ValueError: for a k that is not a key frequency, or a_plus_b out of range.
     """
     p = reading.circuit.u.shape[0]
     check_input(p, a_plus_b)

@@ -98,7 +98,7 @@ def rectangles(reading: Reading, k: int | None = None, a_plus_b: int = 0, c: int
       a_plus_b: in 0..2p-2.
       c: class in 0..p-1.
     Raises:
-      ValueError: for a k that is no key frequency, a_plus_b or c out of range.
+      ValueError: for a k that is not a key frequency, a_plus_b or c out of range.
     """
     view = _view(reading, k, a_plus_b, c)
     fig = Figure(figsize=(style.DOUBLE, 2.7))

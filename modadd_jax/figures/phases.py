@@ -38,7 +38,7 @@ def phase_relation(reading: Reading, k: int | None = None) -> Figure:
       reading: of one circuit.
       k: key frequency; the heaviest by default.
     Raises:
-      ValueError: for a k that is no key frequency.
+      ValueError: for a k that is not a key frequency.
     """
     frequency = style.chosen_frequency(reading, k)
     omega = np.asarray(frequency.rule.omega)

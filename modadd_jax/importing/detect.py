@@ -76,7 +76,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(f"config {path} is no JSON object")
+        raise ValueError(f"config {path} is not a JSON object")
     return record
 
 

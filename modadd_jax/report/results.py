@@ -206,7 +206,7 @@ def pages(root: Path) -> dict[Path, str]:
     Args:
       root: the repository.
     Raises:
-      ValueError: where a folder of results/ has no template, or a file is no JSON object.
+      ValueError: where a folder of results/ has no template, or a file is not a JSON object.
       jinja2.UndefinedError, KeyError: where a template names what is not there.
     """
     made: dict[Path, str] = {}
@@ -218,7 +218,7 @@ def pages(root: Path) -> dict[Path, str]:
         records = {file.stem: read_json(file) for file in sorted(place.glob("*.json"))}
         broken = [name for name, record in records.items() if record is None]
         if broken:
-            raise ValueError(f"{RESULTS / place.name}: {', '.join(broken)} is no JSON object")
+            raise ValueError(f"{RESULTS / place.name}: {', '.join(broken)} is not a JSON object")
         figures = [file.stem for file in (place / "figures").glob("*.png")]
         texts[place.name] = page(place.name, template.read_text(encoding="utf-8"), records, figures)
         if place.name == "paper":

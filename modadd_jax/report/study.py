@@ -144,7 +144,9 @@ class Study(NamedTuple):
     # Which function makes a number: places in the record -> dotted name. The longest place that a path
     # begins with decides; indexes are left out.
     sources: Mapping[str, str] = {}
-    stage: Mapping[str, Any] | None = {}  # the options in experiments.reproduce; None: it is no stage of it
+    stage: (
+        Mapping[str, Any] | None
+    ) = {}  # the options in experiments.reproduce; None: it is not a stage of it
     has_record: bool = True  # False: it only passes or fails
     is_of_run: bool = False  # about every seed of the run, whichever the subject is
 

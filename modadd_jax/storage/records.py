@@ -97,7 +97,7 @@ def write_record(
       record: what `json` can write, without NaN.
       about: the model that it describes. If it is not a single model: {"run": ..., "checkpoint": ...}, or
         None.
-    Raises: ValueError for a key of the header in the record, or a number that is no JSON.
+    Raises: ValueError for a key of the header in the record, or a number that is not JSON.
     """
     head = header(schema, about)
     taken = sorted(set(head) & set(record))
@@ -109,7 +109,7 @@ def write_record(
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is no such file, or it is none, or a part of one."""
+    """A JSON object; None where there is no such file, or it is none, or only a part of one."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -123,12 +123,12 @@ def read_record(path: str | Path, schema: str) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no {schema} record, or a part of one: {error}") from error
+        raise ValueError(f"{path} is not a {schema} record, or only a part of one: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(f"{path} is no {schema} record: it holds no JSON object")
+        raise ValueError(f"{path} is not a {schema} record: it holds no JSON object")
     found = record.get("schema", schema), record.get("schema_version")
     if found != (schema, version):
         raise ValueError(
-            f"{path} is no {schema} record of schema version {version}, got {found[0]} {found[1]!r}"
+            f"{path} is not a {schema} record of schema version {version}, got {found[0]} {found[1]!r}"
         )
     return record

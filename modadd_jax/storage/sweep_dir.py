@@ -70,7 +70,7 @@ def read_sweep(root: Path) -> Sweep:
             base.replace(**{field: cell["values"][field] for field in fields}) for cell in record["cells"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is no sweep: {error!r}") from error
+        raise ValueError(f"{file} is not a sweep: {error!r}") from error
     return Sweep(base, fields, {cell_name(config, fields): config for config in cells})
 
 

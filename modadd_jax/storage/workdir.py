@@ -173,7 +173,7 @@ class Workdir:
         try:
             config = Config.from_dict(json.loads(file.read_text()))
         except (json.JSONDecodeError, AttributeError, TypeError) as error:
-            raise ValueError(f"{file} is no valid config: {error}") from error
+            raise ValueError(f"{file} is not a valid config: {error}") from error
         return cls(path, config)
 
     # Checkpoints.
@@ -301,14 +301,14 @@ class Workdir:
     def read_cuts(self) -> list[dict[str, Any]]:
         """The keys cut: step (the first update after it), seed, cut (the frequency) and keys (it had before).
 
-        Raises ValueError for a finished line that is no JSON object of a step.
+        Raises ValueError for a finished line that is not a JSON object of a step.
         """
         return [row for row in self._read_rows() if "cut" in row]
 
     def _read_rows(self) -> list[dict[str, Any]]:
         """All rows, in the order written; an unfinished last line (a killed run) is left out.
 
-        Raises ValueError for a finished line that is no JSON object of a step.
+        Raises ValueError for a finished line that is not a JSON object of a step.
         """
         file = self.path / METRICS_FILE
         if not file.exists():
@@ -319,9 +319,9 @@ class Workdir:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise ValueError(f"{file} is damaged: line {number} is no JSON ({error})") from error
+                raise ValueError(f"{file} is damaged: line {number} is not JSON ({error})") from error
             if not isinstance(rows[-1], dict) or not isinstance(rows[-1].get("step"), int):
-                raise ValueError(f"{file} is damaged: line {number} is no row of a step ({line[:40]})")
+                raise ValueError(f"{file} is damaged: line {number} is not a row of a step ({line[:40]})")
         return rows
 
     def truncate_metrics(self, step: int) -> None:

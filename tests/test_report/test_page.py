@@ -327,4 +327,4 @@ def test_nothing_is_wider_than_a_phone_and_colours_follow_the_scheme(shown, sche
 
 def test_data_holds_only_finite_json(written):
     text = re.search(r'id="data">(.*?)</script>', written[0].read_text(), re.DOTALL).group(1)
-    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

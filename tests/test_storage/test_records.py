@@ -51,7 +51,7 @@ def test_a_file_from_before_the_header_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no bounds record, or a part of one"),
+        ("{", "is not a bounds record, or only a part of one"),
         ("[1]", "holds no JSON object"),
         ('{"schema_version": 2}', "schema version 1, got bounds 2"),
         ('{"schema": "width", "schema_version": 1}', "schema version 1, got width 1"),
