@@ -38,7 +38,7 @@ def define_flags() -> None:
 
 
 def train_with(arithmetic: str, arguments: list[str]) -> None:
-    """Trains in a process of its own. Raises ValueError where it fails."""
+    """Trains in a process of its own. Raises ValueError if it fails."""
     devices, num_cores, xla_flags = ARITHMETICS[arithmetic]
     env = os.environ | {"XLA_FLAGS": xla_flags, "JAX_PLATFORMS": "cpu"}
     cores = sorted(os.sched_getaffinity(0))

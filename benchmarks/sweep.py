@@ -119,7 +119,7 @@ def quality_of(config: Config) -> dict:
 
 
 def check_choices(flag: flags.FlagHolder, choices) -> None:
-    """Raises ValueError where a list flag names anything else."""
+    """Raises ValueError if a list flag names anything else."""
     for name in flag.value:
         if name not in choices:
             raise ValueError(f"{flag.name} must be among {', '.join(choices)}, got {name!r}")

@@ -158,7 +158,7 @@ def write(record: dict[str, Any], out: Path) -> None:
 
 
 def redraw(path: str) -> None:
-    """--draw. Raises ValueError where the file is none of this command's."""
+    """--draw. Raises ValueError if the file is none of this command's."""
     try:
         record = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -155,7 +155,7 @@ def flags_of(config: Config) -> list[str]:
 def parse_seeds(text: str) -> list[int]:
     """Seeds of a list "0,50,104", or of a file with numbers between commas, spaces or line ends.
 
-    Raises ValueError where the text is neither, OSError where the file cannot be read.
+    Raises ValueError if the text is neither, OSError if the file cannot be read.
     """
     listed = text
     if not re.fullmatch(r"[-+\d\s,.]*", text):

@@ -42,7 +42,7 @@ def is_scaling(report: dict) -> bool:
 
 
 def models_of(path: str) -> list[Model]:
-    """Each seed asked for of one run. Raises ValueError where one is not there."""
+    """Each seed asked for of one run. Raises ValueError if one is not there."""
     run = open_run(path)
     check_separable(run.config.model)
     seed = loading.seed_from_flags(run)

@@ -47,7 +47,7 @@ def run_from_flags() -> Run:
 def load_model() -> tuple[Run, Model]:
     """The run and the weights that the flags name, of a model of any attention rate.
 
-    Raises ValueError where the workdir, the step or the seed is not there, or the seed stopped before it.
+    Raises ValueError if the workdir, the step or the seed is not there, or the seed stopped before it.
     """
     run = run_from_flags()
     return run, run.load(seed_from_flags(run), flags.FLAGS.step)
@@ -70,7 +70,7 @@ def out_directory(run: Run, model: Model, is_of_run: bool = False) -> Path:
 
 
 def ensure_directory(out: Path) -> Path:
-    """The directory to write to, made where it does not exist. Raises ValueError where it is a file."""
+    """The directory to write to, made where it does not exist. Raises ValueError if it is a file."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out {out} is a file")
     out.mkdir(parents=True, exist_ok=True)

@@ -133,7 +133,7 @@ def params_of(circuit: Circuit, config: ModelConfig) -> Params:
     `=` token and biases are zero. Not traceable: the ranks depend on the values.
 
     Returns: parameters in the dtype of `circuit` (training keeps float32).
-    Raises: ValueError where attention is not constant, p or m differ, the `=` token
+    Raises: ValueError if attention is not constant, p or m differ, the `=` token
       needs u = v and s_a = s_b, the circuit is not finite, or d_model < 2r + s.
     """
     check_separable(config)

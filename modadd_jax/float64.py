@@ -27,7 +27,7 @@ def enabled(on: bool = True) -> Iterator[None]:
 
 
 def require() -> None:
-    """Raises ValueError where JAX computes in float32."""
+    """Raises ValueError if JAX computes in float32."""
     if not jax.config.jax_enable_x64:
         raise ValueError("float64 is switched off: compute inside `with modadd_jax.float64.enabled():`")
 

@@ -93,7 +93,7 @@ def attention_rate(
       rates: of clock_or_pizza.by_rate.
       population: of clock_or_pizza.population.
     Raises:
-      ValueError: where there is no model.
+      ValueError: if there is no model.
     """
     rows = [
         (m["attention_rate"], m["accuracy"], m["gradient_symmetricity"], m["distance_irrelevance"])

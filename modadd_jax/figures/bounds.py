@@ -176,7 +176,7 @@ def cost(benchmark: dict[str, Any]) -> Figure:
     Args:
       benchmark: the JSON of `python -m benchmarks.bounds`.
     Raises:
-      ValueError: where it holds no sizes.
+      ValueError: if it holds no sizes.
     """
     rows = benchmark.get("sizes")
     if not rows:

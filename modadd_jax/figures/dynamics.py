@@ -99,7 +99,7 @@ def dynamics(seeds: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
       seeds: `seeds` of dynamics.json: each has `rows` with the same steps.
     Raises:
-      ValueError: where there is no seed.
+      ValueError: if there is no seed.
     """
     if not seeds:
         raise ValueError("there is no seed, so there is nothing to draw")

@@ -84,7 +84,7 @@ def profiles(reading: Reading) -> Figure:
     It depends on a-b only through w_k (a-b) mod 2 pi, which is the horizontal axis.
 
     Raises:
-      ValueError: where the circuit has no key frequency.
+      ValueError: if the circuit has no key frequency.
     """
     style.chosen_frequency(reading, None)
     shown = reading.frequencies[:MAX_PANELS]

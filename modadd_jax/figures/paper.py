@@ -73,7 +73,7 @@ def distributions(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Every quantity of claims.QUANTITIES that the rows hold, by the number of key frequencies of the seed.
 
     Each dot is one seed, or one of its key frequencies. Bars are medians.
-    Raises ValueError where no seed was read.
+    Raises ValueError if no seed was read.
     """
     rows = analysed(rows)
     if not rows:

@@ -98,7 +98,7 @@ def distributions(rows: Sequence[Row], title: str) -> Figure:
       rows: of the seeds; those not analysed are left out.
       title: of the figure.
     Raises:
-      ValueError: where no seed was analysed.
+      ValueError: if no seed was analysed.
     """
     rows = analysed(rows)
     if not rows:
@@ -149,7 +149,7 @@ def keys(rows: Sequence[Row], p: int) -> Figure:
       rows: of the seeds; those not analysed are left out.
       p: modulus.
     Raises:
-      ValueError: where no seed was analysed.
+      ValueError: if no seed was analysed.
     """
     order = list(VERDICTS)
     rows = sorted(analysed(rows), key=lambda row: (-order.index(row["verdict"]), -row["seed"]))

@@ -32,7 +32,7 @@ def variance_explained(reading: Reading) -> Figure:
     axis leaves out the lowest shares, about 5 % of the neurons, and states their number.
 
     Raises:
-      ValueError: where no neuron is alive.
+      ValueError: if no neuron is alive.
     """
     neurons = reading.neurons
     alive = np.asarray(neurons.alive)

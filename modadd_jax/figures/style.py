@@ -108,7 +108,7 @@ def save(fig: Figure, directory: str | Path, name: str) -> list[Path]:
 def chosen_frequency(reading: Reading, k: int | None) -> Frequency:
     """The key frequency to draw: k, or the heaviest for None.
 
-    Raises ValueError where k is not a key frequency, or the circuit has none.
+    Raises ValueError if k is not a key frequency, or the circuit has none.
     """
     if k is not None:
         return frequency_of(reading, k)

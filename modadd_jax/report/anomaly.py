@@ -52,7 +52,7 @@ def _record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict[str, Any]:
 def run(
     subject: Subject, *, n: int, kind: Sequence[str], plant_seed: int, excess: float, tune_steps: int
 ) -> Outcome:
-    """Raises ValueError where n or tune_steps is below 1."""
+    """Raises ValueError if n or tune_steps is below 1."""
     for name, value in (("n", n), ("tune_steps", tune_steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")

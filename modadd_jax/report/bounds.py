@@ -118,7 +118,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
 
 
 def run(subject: Subject, *, k: int | None, cost: Mapping[str, Any] | None) -> Outcome:
-    """Raises ValueError where k is not a key frequency."""
+    """Raises ValueError if k is not a key frequency."""
     if k is not None:
         frequency_of(subject.reading, k)
     table = subject.bound_table

@@ -85,7 +85,7 @@ def run(subject: Subject, *, strategy: str) -> Outcome:
 
 
 def check(subject: Subject) -> Outcome:
-    """Raises ValueError where the checker rejects the certificate, or there is none."""
+    """Raises ValueError if the checker rejects the certificate, or there is none."""
     record = subject.records.get(STUDY.file)
     if record is None:
         raise ValueError("there is no certificate to check")

@@ -27,7 +27,7 @@ PAIRS_NOT_KNOWN = (
 def alive_at_the_end(workdir: Workdir) -> list[int]:
     """The rows of the seeds that reached the last step; a warning names the others, which were not finite.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     config, seeds = workdir.config, np.asarray(workdir.config.train.seeds)
     step, state = workdir.restore(state_like(config), workdir.steps()[-1])
@@ -59,7 +59,7 @@ def _snapshot(circuit: circuits.Circuit, mask: jax.Array | None, ks: jax.Array) 
 
 
 def run(subject: Subject) -> Outcome:
-    """Raises ValueError where no seed reached the last step."""
+    """Raises ValueError if no seed reached the last step."""
     workdir, steps, config = subject.workdir, subject.steps, subject.config
     alive = alive_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in alive]

@@ -206,7 +206,7 @@ def pages(root: Path) -> dict[Path, str]:
     Args:
       root: the repository.
     Raises:
-      ValueError: where a folder of results/ has no template, or a file is not a JSON object.
+      ValueError: if a folder of results/ has no template, or a file is not a JSON object.
       jinja2.UndefinedError, KeyError: where a template names what is not there.
     """
     made: dict[Path, str] = {}

@@ -118,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_record(path: str | Path, schema: str) -> dict[str, Any]:
-    """A record with its header. Raises ValueError where the file is none of this schema and version."""
+    """A record with its header. Raises ValueError if the file is none of this schema and version."""
     path, version = Path(path), schema_of(schema).version
     try:
         record = json.loads(path.read_text())

@@ -61,7 +61,7 @@ def is_sweep(root: Path) -> bool:
 
 
 def read_sweep(root: Path) -> Sweep:
-    """The sweep that a directory holds. Raises ValueError where its sweep.json is none of this version."""
+    """The sweep that a directory holds. Raises ValueError if its sweep.json is none of this version."""
     file = root / SWEEP_FILE
     record = read_record(file, "sweep")
     try:

@@ -188,7 +188,7 @@ class Workdir:
     def save(self, step: int, state: Any) -> None:
         """Save a state (pytree of arrays that this process has whole) as `step`; blocks until it is on disk.
 
-        Raises ValueError where it cannot be written (disk full); the steps saved before stay as they are.
+        Raises ValueError if it cannot be written (disk full); the steps saved before stay as they are.
         """
         arrays = jax.tree.map(np.asarray, _flat(state))
         digests = {name: sha256_of_array(array) for name, array in arrays.items()}

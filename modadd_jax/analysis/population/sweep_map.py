@@ -195,7 +195,7 @@ def doubles(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
 
 
 def map_of(cells: Sequence[Cell], fields: Sequence[str]) -> dict[str, Any]:
-    """All that the map shows, for JSON. Raises ValueError where there is no cell."""
+    """All that the map shows, for JSON. Raises ValueError if there is no cell."""
     if not cells:
         raise ValueError("there is no finished cell, so there is nothing to map")
     found = lines([cell.values for cell in cells], fields)

@@ -223,7 +223,7 @@ def population(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
       {"quantiles", "models", "bins": for each of N_BINS equal intervals of the rate: "low", "high", "models"
       and the quantiles of "gradient_symmetricity" and "distance_irrelevance"}.
     Raises:
-      ValueError: where a column is missing or no number, or no model is left.
+      ValueError: if a column is missing or no number, or no model is left.
     """
     names = ("attn_coeff", "gradient_sim", "distance_irrelevance", "validation_accuracy")
     found = []

@@ -201,7 +201,7 @@ class PowerLaw(NamedTuple):
 def power_law(n: Sequence[float], error: Sequence[float]) -> PowerLaw | None:
     """Least squares of log error on log n; None for fewer than three points or a single n.
 
-    Raises ValueError where n and error are not positive numbers, as many of one as of the other.
+    Raises ValueError if n and error are not positive numbers, as many of one as of the other.
     """
     n, error = np.asarray(n, float), np.asarray(error, float)
     if n.shape != error.shape or not (np.all(n > 0) and np.all(error > 0)):
