@@ -62,7 +62,7 @@ def _delta(group):
 
 
 def _primary_share(group, p):
-    """[n] of frequency k in the power of u and v. At 2k = p/2 there is no sine: the power follows the phase."""
+    """[n] of frequency k in the power of u and v. At 2k = p/2 there is no sine: the power follows phi."""
     t, phases = [*group.waveform, 0.0], (group.phi, group.phi if group.phi_b is None else group.phi_b)
     others = [abs(t_j) ** 2 * np.ones(len(group.phi)) for t_j in t[2:]]
     if 4 * group.k == p:
