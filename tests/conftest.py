@@ -42,6 +42,7 @@ SLOW = (
     "test_bounds/test_table.py",
     "test_studies/test_clock_or_pizza.py",
     "test_certificates/test_strategies.py",
+    "test_certificates/test_even.py",
     "test_certificates/test_integral.py",
     "test_figures/test_figures.py",
     "test_commands/test_sweep.py",

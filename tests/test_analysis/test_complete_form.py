@@ -64,9 +64,8 @@ def test_the_evaluation_is_the_sum_that_is_stated(name):
     k = PROBLEMS[name].answers[0].k
     wave, terms = class_of(one, neurons, k)
     found = np.asarray(complete_form.evaluate(wave, terms))
-    a, b = inputs_of(
-        np.arange(PROBLEMS[name].p)[:, None], np.arange(PROBLEMS[name].p)[None, :], PROBLEMS[name].p
-    )
+    p = PROBLEMS[name].p
+    a, b = inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)
     np.testing.assert_allclose(found, explicit(one, neurons, k, terms, wave)[a, b], atol=1e-12)
 
 
