@@ -203,4 +203,11 @@ PROBLEMS = {
     "even_quarter": _problem(
         12, _group(4, _nodes(25, 24, 0.2)), _group(3, _nodes(26, 24, 0.2), *PIZZA, seed=1), keys=(3, 4)
     ),
+    "even_apart": _problem(
+        12,
+        _group(3, _nodes(27, 24, 0.2), *PIZZA, phi_b=_nodes(27, 24, 0.2) + 0.5),
+        _group(5, _nodes(28, 24, 0.2), *PIZZA, seed=1),
+        keys=(3, 5),
+        eq_token=False,
+    ),
 }

@@ -77,8 +77,11 @@ def test_answers_by_explicit_sums(problem):
         second = mean(2) / abs(x)
         # The secondary component is at 2 k with phase 2 phi + pi, so gamma >= 0 is real.
         gamma = -second * cmath.exp(-2j * cmath.phase(x))
-        if 4 * k == problem.p:  # 2 k = p/2: the sum of both halves of the cosine
-            gamma = -second / (2 * math.cos(2 * cmath.phase(x)))
+        if 4 * k == problem.p:  # 2 k = p/2: of both u and v the sum of both halves of the cosine
+            both = (
+                cmath.exp(2j * sign * half) * math.cos(2 * (cmath.phase(x) - sign * half)) for sign in (1, -1)
+            )
+            gamma = -second / sum(both)
         if 3 * k == problem.p:  # 2 k is -k: there is no second component
             gamma = 0j
         assert abs(gamma.imag) < ATOL
