@@ -58,6 +58,7 @@ SLOW = (
     "tests/test_install.py",
     "test_analysis/test_complete_form.py",
     "test_analysis/test_composite.py",
+    "test_analysis/test_even.py",
     "test_population/test_claims.py",
     "test_analysis/test_reading_constructed.py",
     "test_bounds/test_registry.py",

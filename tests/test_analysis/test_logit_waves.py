@@ -54,9 +54,8 @@ def test_shares_are_those_of_the_squares():
 def test_for_even_p_a_wave_of_half_p_more_is_one_of_a_minus_b():
     """Keys 4 and 5 at p = 18: 4 + 5 = p/2, and cos(w(4(a+b) + 5c)) is (-1)^{a-b} cos(5w(a+b-c))."""
     a, b, c = np.meshgrid(*3 * [np.arange(EVEN)], indexing="ij")
-    swapped = np.cos(2 * np.pi / EVEN * (4 * (a + b) + 5 * c))
-    np.testing.assert_allclose(
-        swapped, (-1.0) ** (a - b) * np.cos(10 * np.pi / EVEN * (a + b - c)), atol=1e-12
-    )
+    w = 2 * np.pi / EVEN
+    swapped = np.cos(w * (4 * (a + b) + 5 * c))
+    np.testing.assert_allclose(swapped, (-1.0) ** (a - b) * np.cos(5 * w * (a + b - c)), atol=1e-12)
     found = shares(jnp.asarray(swapped), is_key(EVEN, (4, 5)))
     np.testing.assert_allclose(found.profile, 1.0, rtol=1e-12)
