@@ -76,7 +76,7 @@ def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
 class ModelConfig:
     """The one-layer ReLU transformer of docs/theory.md, section 1. Raises ValueError."""
 
-    p: int = 113  # odd modulus, at least 3
+    p: int = 113  # modulus, at least 3
     d_model: int = 128  # width of the residual stream
     n_heads: int = 4  # number of heads, of width d_model / n_heads
     d_mlp: int = 512  # number m of hidden neurons
@@ -93,8 +93,8 @@ class ModelConfig:
     def __post_init__(self):
         _require_types(self)
         _require(
-            self.p >= 3 and self.p % 2 == 1,
-            f"p must be odd and at least 3, got {self.p}: the Fourier basis pairs k with p-k",
+            self.p >= 3,
+            f"p must be at least 3, got {self.p}: a frequency k with amplitude and phase needs 0 < k < p/2",
         )
         for name in ("d_model", "n_heads", "d_mlp"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
