@@ -47,6 +47,11 @@ class Subject:
         self.config = dataclasses.replace(model.config, model=renamed)
 
     @property
+    def relabelled(self) -> str:
+        """Which tokens are read as which summands, in sentences; "" for a model that was trained to add."""
+        return self.model.config.model.names.says
+
+    @property
     def step(self) -> int:
         return self.model.step
 
@@ -218,7 +223,11 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
     if outcome.record is None:
         return ""
     about = subject.model if outcome.about is None else outcome.about
-    record, text = write_document(study.name, outcome.record, study.document, out, about)
+    said = subject.relabelled
+    whole = {**outcome.record, "relabelled": said} if said else outcome.record
+    record, text = write_document(
+        study.name, whole, lambda record: [said] * bool(said) + [*study.document(record)], out, about
+    )
     outcome = outcome._replace(record=record)
     save_all({name: drawing.draw(subject, outcome) for name, drawing in study.drawings.items()}, out)
     subject.records[study.file] = record
