@@ -169,11 +169,10 @@ class ModelConfig:
         return one_table and self.names.is_even_handed
 
 
-def circuit_config(p: int, d_mlp: int, symmetric: bool) -> ModelConfig:
+def circuit_config(p: int, d_mlp: int, symmetric: bool, task: str = "add") -> ModelConfig:
     """The config of a circuit that is no transformer; `symmetric` says that u = v and s_a = s_b."""
-    return ModelConfig(
-        p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit"
-    )
+    given = {"eq_token": symmetric, "separate_vocab": not symmetric, "architecture": "circuit"}
+    return ModelConfig(p=p, d_mlp=d_mlp, task=task, **given)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -104,7 +104,7 @@ def task_of(name: str, p: int) -> Task:
     a, b = (numbers * pow(factor, -1, p) % p for factor in (x, y))
     if x % p == y % p == 1:
         return Task("", a, b, numbers)
-    asked = {"subtract": "a - b"}.get(name, f"{x} a + {y} b")
+    asked = {"subtract": "a - b"}.get(name, f"{x} a {'-' if y < 0 else '+'} {abs(y)} b")
     says = (
         f"The question is {asked} modulo {p}. The token t is read as {x % p} t (mod {p}) where it is a, and "
         f"as {y % p} t where it is b: the answer is the sum of the two."
