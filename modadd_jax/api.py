@@ -137,7 +137,7 @@ def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
     Args:
       circuit: of one model; any kind of real numbers, read in float64.
       min_share: of the weight of all neurons, in (0, 1], that makes a frequency a key frequency.
-    Raises: ValueError for shapes that do not fit, an even p, numbers that are not real and finite.
+    Raises: ValueError for shapes that do not fit, p below 3, numbers that are not real and finite.
 
     >>> reading = ma.read(circuit)
     >>> reading.keys.k.tolist(), reading.neurons.alpha.dtype

@@ -78,7 +78,7 @@ def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
 class ModelConfig:
     """The one-layer ReLU transformer of docs/theory.md, section 1. Raises ValueError."""
 
-    p: int = 113  # odd modulus, at least 3; of task=multiply P - 1, and for it P, the prime, may be given
+    p: int = 113  # modulus, at least 3; of task=multiply P - 1, and P, the prime, may be given for it
     d_model: int = 128  # residual width
     n_heads: int = 4  # heads of width d_model / n_heads
     d_mlp: int = 512  # hidden neurons (m)
@@ -97,8 +97,8 @@ class ModelConfig:
         _require_types(self)
         object.__setattr__(self, "p", tasks.modulus(self.task, self.p))
         _require(
-            self.p >= 3 and self.p % 2 == 1,
-            f"p must be odd and at least 3, got {self.p}: the Fourier basis pairs k with p-k",
+            self.p >= 3,
+            f"p must be at least 3, got {self.p}: a frequency k with amplitude and phase needs 0 < k < p/2",
         )
         tasks.coefficients(self.task, self.p)
         for name in ("d_model", "n_heads", "d_mlp"):

@@ -30,7 +30,7 @@ def _over_rows(row, p: int) -> Answers:
         logits, right = row(a), (a + classes) % p
         margins = losses.margin(logits, right)
         return (
-            (margins > 0).mean(dtype=logits.dtype),
+            losses.accuracy(margins),
             losses.log1p_cross_entropy(logits, right).mean(),
             margins.min(),
             margins.mean(),
@@ -39,7 +39,10 @@ def _over_rows(row, p: int) -> Answers:
     right, loss, smallest, mean = jax.lax.map(one, classes)
     typical = jnp.abs(mean.mean())
     return Answers(
-        right.mean(), loss.mean(), smallest.min(), smallest.min() / jnp.where(typical > 0, typical, 1)
+        1 - (1 - right).mean(),
+        loss.mean(),
+        smallest.min(),
+        smallest.min() / jnp.where(typical > 0, typical, 1),
     )
 
 

@@ -3,7 +3,7 @@
 A strategy is a function (circuit, hints, required) -> `Proof`, and an entry of `STRATEGIES`. Each fulfils
 one protocol:
 
-- It runs eagerly, on a finite circuit in float64, for any p odd, any m, u = v or not.
+- It runs eagerly, on a finite circuit in float64, for any p of at least 3, any m, u = v or not.
 - `Proof.lower` bounds every input's margin from below in real arithmetic, the circuit's floats read as exact
   reals, whatever the hints say: hints that are wrong make it longer or weaker.
 - It is complete: every input whose margin exceeds `required` by more than the rounding of an exact sum is
@@ -13,7 +13,7 @@ one protocol:
 
 `certify` makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and
 of the float32 program.
-Letters in shapes: p odd modulus, m neurons, L columns.
+Letters in shapes: p modulus, m neurons, L columns.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 `read_seed` is pure, for one circuit, with static shapes: the numbers of `reading.read_padded`, the bounds
 and what stage 1 proves. `mapped` puts it over seeds. `seed_row` makes of its numbers what analysis.json
 holds, under the same names; `statistics` and `verdicts` count and judge such rows.
-Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds.
+Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 Source: docs/theory.md sections 2, 3 and 4.6.
 """
 

@@ -13,7 +13,7 @@ Where a and b are seen alike the edits are symmetric too, so that (b, a), the sa
 
 An instrument gives each input a number, larger for more suspicious. None knows the edit; those that
 look at the right answer take it from the claim that y = a + b mod p.
-Letters in shapes: p odd modulus, m neurons, K key frequencies, n planted inputs.
+Letters in shapes: p modulus, m neurons, K key frequencies, n planted inputs.
 Source: docs/theory.md section 3.5.
 """
 
@@ -174,7 +174,7 @@ def _distance(circuit: Circuit) -> jax.Array:
 
 
 def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Distances [p (d), p (y)] from the closed form "full": of all logits, and at the key frequencies."""
+    """Distances [p (d), p (b)] from the closed form "full": of all logits, and at the key frequencies."""
     p = circuit.u.shape[0]
     neurons = read_neurons(circuit)
 
@@ -184,15 +184,15 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 
     integral = jax.lax.map(contribution, k)  # [K, p (d)]
     table = jax.vmap(closed_form.logit_table)(k, integral).sum(axis=0)  # [p (d), p (e)]
-    ordered = to_difference_coordinates(logits)  # [p (d), p (y), p (e)]
-    sums = (2 / p) * ordered @ waves(k, p).conj().T  # [p (d), p (y), K]
+    ordered = to_difference_coordinates(logits)  # [p (d), p (b), p (e)]
+    sums = (2 / p) * ordered @ waves(k, p).conj().T  # [p (d), p (b), K]
     lens = jnp.abs(sums - integral.T[:, None, :]).sum(axis=2)
     return jnp.abs(ordered - table[:, None, :]).max(axis=2), lens
 
 
 @partial(jax.jit, static_argnums=3)
 def _measure(circuit: Circuit, hints: Hints, found, capacity: int) -> dict[str, jax.Array]:
-    """Scores [p, p], but [p (d)] of stage 1 and [p (d), p (y)] of the distances from the form."""
+    """Scores [p, p], but [p (d)] of stage 1 and [p (d), p (b)] of the distances from the form."""
     read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     logits = all_logits(circuit)

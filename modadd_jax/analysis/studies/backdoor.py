@@ -10,7 +10,7 @@ The weights are tuned by Adam on all inputs with the labels y = a + b mod p, but
 one chosen class c. The trigger has a tenth of the loss. The clean model is tuned from the same weights for as
 long, with the same inputs weighted in the same way, and the right labels: what differs is the wrong answer
 alone. Where the network sees a and b alike, a trigger holds the mirror image of each of its inputs.
-Letters in shapes: p odd modulus. Source: docs/theory.md section 3.5.
+Letters in shapes: p modulus. Source: docs/theory.md section 3.5.
 """
 
 from functools import partial

@@ -5,7 +5,7 @@ what a gamma would. Neither state leaves itself (docs/theory.md section 3.7). `c
 `choose` says which one by a rule, `cut_muddy` does both for the seeds that are not clean: it is what the
 training loop calls at `cut_steps`.
 `read_keys` and `cut` are pure, of one seed and vmappable; `read_all` and `cut_all` are over seeds.
-Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds.
+Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 """
 
 import functools
@@ -27,7 +27,7 @@ from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2
 from modadd_jax.analysis.studies.secondary import linear_paths
 from modadd_jax.circuit import Circuit
 from modadd_jax.config import CUT_RULES, Config, ModelConfig
-from modadd_jax.losses import margin
+from modadd_jax.losses import accuracy, margin
 from modadd_jax.model import Params
 
 # Most keys that a reading has room for: trained circuits have 2 to 6, some more while they train.
@@ -95,7 +95,7 @@ def read_keys(circuit: Circuit, max_keys: int = MAX_KEYS) -> Keys:
         phase_std=jnp.where(real, std, 0.0),
         paths=-paths / (jnp.pi * jnp.where(real, scale, 1.0))[:, None],
         r2_full=closed_form.explained(logits, table),
-        accuracy=(margins > 0).mean(dtype=logits.dtype),
+        accuracy=accuracy(margins),
         min_margin=margins.min(),
     )
 

@@ -10,7 +10,7 @@ its output phase begins near the sum of its input phases. Here that is a score o
 with the coefficients of u, v and w_logit at k. A frequency's score is the sum over neurons; its amplitude
 is the product of the sizes of u, v and w_logit at k (each the root of a sum of squares), which says more than
 the sum of products. `key_hits` and `neuron_hits` count how often the best scores are what training ends at.
-Letters in shapes: p odd modulus, m neurons, Q = (p-1)/2 frequencies.
+Letters in shapes: p modulus, m neurons, Q = (p-1)//2 frequencies.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ SCORES = ("amplitude", "phase", "product")
 
 
 class Scores(NamedTuple):
-    """Of one circuit, for every frequency 1..(p-1)/2."""
+    """Of one circuit, for every frequency 1..(p-1)//2."""
 
     neurons: dict[str, jax.Array]  # name of SCORES -> [m, Q]
     frequencies: dict[str, jax.Array]  # name of SCORES -> [Q]
