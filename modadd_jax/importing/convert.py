@@ -273,7 +273,7 @@ def transformer_lens_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"config: attn_scale is {scale}; only sqrt(d_head) = {math.sqrt(d_head):.6g} can be read"
         )
-    names = ("attention_rate", "attention_scale", "separate_vocab", "task")
+    names = ("attention_rate", "attention_scale", "separate_vocab")
     return {name: record[name] for name in names if name in record}
 
 

@@ -149,12 +149,12 @@ def _readings(
             raise
         record, said = {}, {}
     rows, refused = [], None
-    told = said | given
-    for candidate in found.candidates(told):
+    task = given.get("task", record.get("task", "add"))
+    for candidate in found.candidates(said | given):
         try:
             if name in convert.SOURCES:
                 convert.check_sizes(name, record, candidate.model)
-            candidate = asked(candidate, told.get("task", "add"))
+            candidate = asked(candidate, task)
             numbers = answers(candidate.params, candidate.model)
         except ValueError as error:
             refused = refused or error

@@ -24,7 +24,6 @@ CONVENTION = Convention(
     axes={"u": "p m", "v": "p m", "w_logit": "m p"},
     optional={"s_a": "p p", "s_b": "p p"},
     names={"w_logit": ("w_logit", "W_L")},
-    arguments=lambda record: {"task": record["task"]} if "task" in record else {},
     read=_read,
     example=_example,
 )
