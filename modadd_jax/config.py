@@ -160,13 +160,14 @@ class ModelConfig:
         return tasks.task_of(self.task, self.p)
 
     @property
-    def is_symmetric(self) -> bool:
-        """Constant attention, `=` token, one vocabulary: u = v, so the order of a, b is irrelevant.
+    def confuses_order(self) -> bool:
+        """Constant attention, `=` token, one vocabulary: the answers to (a, b) and (b, a) are the same."""
+        return self.is_separable and self.eq_token and not self.separate_vocab
 
-        Not where the task is not: u and v are then one table, read in two orders.
-        """
-        one_table = self.is_separable and self.eq_token and not self.separate_vocab
-        return one_table and self.names.is_even_handed
+    @property
+    def is_symmetric(self) -> bool:
+        """u = v: the order of a and b is neither seen nor asked for."""
+        return self.confuses_order and self.names.is_even_handed
 
 
 def circuit_config(p: int, d_mlp: int, symmetric: bool, task: str = "add") -> ModelConfig:
@@ -307,12 +308,8 @@ class Config:
             f"forward=folded needs attention_rate=1, got {self.model.attention_rate}: "
             "with softmax attention the pre-activations are no sum of a term in a and one in b",
         )
-        if self.model.task != "add":
-            for name in ("enlarged", "cut_steps"):
-                _require(
-                    not getattr(self.train, name),
-                    f"{name} needs task=add, got {self.model.task}: it changes waves in the tokens' order",
-                )
+        if not self.imported:
+            tasks.check_training(self.model, self.train)
         _require(
             self.n_train >= 1,
             f"train_fraction={self.train.train_fraction} leaves no training pair at p={self.model.p}",

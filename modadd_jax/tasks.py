@@ -13,9 +13,12 @@ addition. Source: docs/theory.md, section 1.
 import functools
 import math
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from modadd_jax.config import ModelConfig, TrainConfig
 
 NAMED = ("add", "subtract", "multiply")
 
@@ -110,3 +113,17 @@ def task_of(name: str, p: int) -> Task:
         f"as {y % p} t where it is b: the answer is the sum of the two."
     )
     return Task(says, a, b, numbers)
+
+
+def check_training(model: "ModelConfig", train: "TrainConfig") -> None:
+    """Raises ValueError where a model cannot be trained on its task, or not in that way."""
+    if model.confuses_order and not model.names.is_even_handed:
+        raise ValueError(
+            f"task {model.task} tells (a, b) from (b, a); constant attention with = and one vocabulary does "
+            "not: set eq_token=False, separate_vocab=True or attention_rate below 1"
+        )
+    for name, changes in (("enlarged", train.enlarged), ("cut_steps", train.cuts)):
+        if changes and model.task != "add":
+            raise ValueError(
+                f"{name} needs task=add, got {model.task}: it changes waves in the tokens' order"
+            )
