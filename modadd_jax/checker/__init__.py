@@ -19,6 +19,7 @@ import numpy as np
 from modadd_jax.checker.margins import AGREE, agree, exact, exact_slack, finer
 from modadd_jax.checker.weights import (
     Tables,
+    as_addition,
     fold,
     fold_slack,
     gamma,
@@ -210,6 +211,7 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             claimed = reduce(dict.__getitem__, name.split("."), record)
             if claimed != own:
                 raise ValueError(f"{name} differs: {claimed} in the certificate, {own} found")
+        W, model = as_addition(W, model)
         t, y = fold(W, model), np.arange(p)
         moved, program = 0.0, 0.0
         if is_circuit:  # its numbers are exact, and there is no program

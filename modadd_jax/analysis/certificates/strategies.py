@@ -35,6 +35,7 @@ from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
 from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
+from modadd_jax.model import as_addition
 
 # Columns of the readout in one compiled call of the strategy `events`: its tables are [p, p, COLUMNS] for
 # each frequency.
@@ -284,11 +285,12 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
 
     Args:
       params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.
-      config: of the run; its train.precision is that of the program.
+      config: of the run; its train.precision is that of the program. Inputs and classes of the record are
+        summands and sums of its task.
     Raises: ValueError as `prove` does, for attention that is not constant, and for weights that are no
       float32 numbers: the statement about the float32 program would not cover their rounding.
     """
-    model = config.model
+    params, model = as_addition(params, config.model)
     if model.is_circuit:
         return certify_circuit(Circuit(**params), strategy) | {"config": config.to_dict()}
     wide = [name for name, x in params.items() if np.any(np.float32(x) != np.asarray(x))]
