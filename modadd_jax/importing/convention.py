@@ -132,7 +132,8 @@ def exact(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 # Axes of numbers, of inputs and of classes, by parameter.
 _NUMBERS: dict[str, tuple[int, ...]] = {
-    "W_E": (0,), "W_U": (1,), "b_U": (0,), "u": (0,), "v": (0,), "w_logit": (1,), "s_a": (0, 1), "s_b": (0, 1),
+    "W_E": (0,), "W_U": (1,), "b_U": (0,), "u": (0,), "v": (0,), "w_logit": (1,),
+    "s_a": (0, 1), "s_b": (0, 1),
 }  # fmt: skip
 
 
