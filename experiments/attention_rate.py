@@ -35,6 +35,7 @@ from modadd_jax import float64
 from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.config import Config
 from modadd_jax.figures.algorithm import attention_rate as draw
+from modadd_jax.model import as_addition
 from modadd_jax.report.algorithm import rates_document
 from modadd_jax.report.study import save_all, write_document
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
@@ -126,7 +127,7 @@ def measure(workdir: Workdir) -> list[dict[str, Any]]:
     for index, seed in enumerate(config.train.seeds):
         params = {name: np.asarray(x[index]) for name, x in state.params.items()}
         head = {"attention_rate": config.model.attention_rate, "seed": seed, "step": int(state.step[index])}
-        rows.append(head | clock_or_pizza.metrics(params, config.model))
+        rows.append(head | clock_or_pizza.metrics(*as_addition(params, config.model)))
     return rows
 
 

@@ -170,6 +170,8 @@ def main() -> None:
     workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
+    if config.model.task != "add":
+        raise ValueError(f"keys are cut of models that add, got task {config.model.task}")
     step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)
     alive = np.flatnonzero(seeds_alive_at(config, state, step))
     own = config.replace(seeds=[config.train.seeds[i] for i in alive])

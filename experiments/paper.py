@@ -63,7 +63,8 @@ def deep_numbers(params: dict[str, np.ndarray], config: Config, row: dict[str, A
     proof = strategies.certify(params, config)
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     keys = [f["k"] for f in row["frequencies"]]
-    delta = [f["delta"] for f in row["frequencies"]] if config.model.separate_vocab else None
+    apart = config.model.separate_vocab or not config.model.names.is_even_handed
+    delta = [f["delta"] for f in row["frequencies"]] if apart else None
     fitted = regression.study_circuit(circuit.fold(exact, config.model), keys, delta)
     return {
         "certificate": {

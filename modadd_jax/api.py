@@ -162,7 +162,7 @@ def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
       them. `tables` and `explained` have each closed form [p (a-b), p (c-a-b)] and the share of the logit
       variance that it explains.
     Raises:
-      ValueError: for shapes that do not fit, an even p, numbers that are not real and finite.
+      ValueError: for shapes that do not fit, p below 3, numbers that are not real and finite.
     Source: docs/theory.md sections 2 and 3.1.
 
     >>> reading = ma.read(circuit)

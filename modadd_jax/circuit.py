@@ -90,12 +90,13 @@ def constant_attention(params: Params, config: ModelConfig) -> ModelConfig:
 
 
 def fold(params: Params, config: ModelConfig) -> Circuit:
-    """Circuit of a constant-attention model, in the dtype of `params`.
+    """Circuit of a constant-attention model, in the dtype of `params`; of any task, as one that adds.
 
     Costs p D (D + m + p) + m D p multiply-adds and never sees a pair (a, b).
     Raises ValueError for attention_rate != 1.
     """
     check_separable(config)
+    params, config = model.as_addition(params, config)
     if config.is_circuit:
         return Circuit(**params)
     p, kappa = config.p, config.kappa
@@ -153,6 +154,7 @@ def nearest(params: Params, config: ModelConfig) -> Nearest:
     together; `pre_share` and the logits of the model show how much that is. Costs p^2 forward passes and
     p^2 m numbers.
     """
+    params, config = model.as_addition(params, config)
     classes = jnp.arange(config.p)
 
     def row(a):

@@ -10,6 +10,8 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
+from modadd_jax import tasks
+
 ARCHITECTURES = ("transformer", "circuit")
 BIASES = ("off", "mlp", "frozen")
 INITS = ("orthogonal", "gbmi", "nanda")
@@ -25,7 +27,7 @@ PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 # Fields that a config.json written before them does not hold; they then have their defaults.
 ADDED_LATER = (
     "separate_vocab", "early_checkpoints", "seed_list", "dtype", "optimizer", "final_rate", "final_decay",
-    "enlarged", "architecture", "cut_steps", "cut_rule", "cut_keep",
+    "enlarged", "architecture", "cut_steps", "cut_rule", "cut_keep", "task",
 )  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
 class ModelConfig:
     """The one-layer ReLU transformer of docs/theory.md, section 1. Raises ValueError."""
 
-    p: int = 113  # odd modulus, at least 3
+    p: int = 113  # modulus, at least 3; for task=multiply P - 1, for which the prime P may be given
     d_model: int = 128  # width of the residual stream
     n_heads: int = 4  # number of heads, of width d_model / n_heads
     d_mlp: int = 512  # number m of hidden neurons
@@ -89,13 +91,16 @@ class ModelConfig:
     # transformer | circuit: the tables u, v, W_L, s_a, s_b themselves, which are imported and not trained. Of
     # the other fields only p and d_mlp then mean anything; separate_vocab says that u and v differ.
     architecture: str = "transformer"
+    task: str = "add"  # add | subtract | multiply | "x,y" for a x + b y; see tasks.py
 
     def __post_init__(self):
         _require_types(self)
+        object.__setattr__(self, "p", tasks.modulus(self.task, self.p))
         _require(
-            self.p >= 3 and self.p % 2 == 1,
-            f"p must be odd and at least 3, got {self.p}: the Fourier basis pairs k with p-k",
+            self.p >= 3,
+            f"p must be at least 3, got {self.p}: a frequency k with amplitude and phase needs 0 < k < p/2",
         )
+        tasks.coefficients(self.task, self.p)
         for name in ("d_model", "n_heads", "d_mlp"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         _require(
@@ -110,7 +115,7 @@ class ModelConfig:
             _require_choice("attention_scale", self.attention_scale, SCALES)
         _require_choice("architecture", self.architecture, ARCHITECTURES)
         if self.is_circuit:
-            free = ("p", "d_mlp", "eq_token", "separate_vocab", "architecture")
+            free = ("p", "d_mlp", "eq_token", "separate_vocab", "architecture", "task")
             others = [x for x in dataclasses.fields(self) if x.name not in free]
             _require(
                 self.eq_token != self.separate_vocab
@@ -150,15 +155,25 @@ class ModelConfig:
         return self.attention_rate == 1.0
 
     @property
-    def is_symmetric(self) -> bool:
-        """Constant attention, `=` token, one vocabulary: u = v, so the order of a, b is irrelevant."""
+    def names(self) -> tasks.Task:
+        """Which tokens the summands and the sum are."""
+        return tasks.task_of(self.task, self.p)
+
+    @property
+    def confuses_order(self) -> bool:
+        """Constant attention, `=` token, one vocabulary: the answers to (a, b) and (b, a) are the same."""
         return self.is_separable and self.eq_token and not self.separate_vocab
 
+    @property
+    def is_symmetric(self) -> bool:
+        """u = v: the order of a and b is neither seen nor asked for."""
+        return self.confuses_order and self.names.is_even_handed
 
-def circuit_config(p: int, d_mlp: int, symmetric: bool) -> ModelConfig:
+
+def circuit_config(p: int, d_mlp: int, symmetric: bool, task: str = "add") -> ModelConfig:
     """The config of a circuit that is not a transformer; `symmetric` says that u = v and s_a = s_b."""
     return ModelConfig(
-        p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit"
+        p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit", task=task
     )
 
 
@@ -300,6 +315,8 @@ class Config:
             f"forward=folded needs attention_rate=1, got {self.model.attention_rate}: "
             "with softmax attention the pre-activations are not a sum of a term in a and a term in b",
         )
+        if not self.imported:
+            tasks.check_training(self.model, self.train)
         _require(
             self.n_train >= 1,
             f"train_fraction={self.train.train_fraction} leaves no training pair at p={self.model.p}",

@@ -29,7 +29,7 @@ class Group(NamedTuple):
     phi_b = phi. A negative amplitude is returned as positive, with its phase moved by pi.
     """
 
-    k: int  # frequency of u, v in 1..(p-1)/2
+    k: int  # frequency of u, v in 1..(p-1)//2
     phi: jax.Array  # [n] phase in a: the quadrature node
     alpha: jax.Array  # [n] input amplitude
     beta: jax.Array  # [n] output amplitude

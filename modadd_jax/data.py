@@ -24,8 +24,9 @@ class Pairs(NamedTuple):
 class Grid(NamedTuple):
     """All pairs by their difference: row d has (a, a + d mod p) for every a; multiplicity as in `Pairs`.
 
-    D = p rows list every ordered pair once. D = (p + 1) / 2 rows list every unordered pair once, since p is
-    odd: of the differences d and p - d of a pair's two orders exactly one is below.
+    D = p rows list every ordered pair once. D = p // 2 + 1 rows list every unordered pair once: of the
+    differences d and p - d of a pair's two orders one is listed. Where d = p/2 both are, and the second has
+    weight 0.
     """
 
     weight: jax.Array  # [D, p] float32
@@ -76,9 +77,10 @@ def train_grid(mask: jax.Array, config: Config) -> Grid:
     rows = p
     if config.model.is_symmetric:
         counts = jnp.where(jnp.eye(p, dtype=bool), counts, counts + counts.T)
-        rows = (p + 1) // 2
+        rows = p // 2 + 1
     a, d = np.arange(p)[None, :], np.arange(rows)[:, None]
-    return Grid(counts[a, (a + d) % p])
+    again = (rows < p) & (2 * d == p) & (2 * a >= p)
+    return Grid(jnp.where(again, 0.0, counts[a, (a + d) % p]))
 
 
 def targets(a: jax.Array, b: jax.Array, p: int) -> jax.Array:

@@ -62,3 +62,12 @@ def margin(logits: jax.Array, y: jax.Array) -> jax.Array:
     hit = _is_target(logits, y)
     right = jnp.sum(jnp.where(hit, logits, 0), axis=-1)
     return right - jnp.max(jnp.where(hit, -jnp.inf, logits), axis=-1)
+
+
+def accuracy(margins: jax.Array) -> jax.Array:
+    """Share () of the margins that are above 0; a tie counts as wrong.
+
+    Exactly 1 where all are: XLA multiplies by a rounded 1/n where n is divided by, so that the plain mean of
+    p^2 ones is below 1 for p = 7, 14, 29, 61 and others.
+    """
+    return 1 - (~(margins > 0)).mean(dtype=margins.dtype)

@@ -5,6 +5,7 @@ tokens, n context length, D d_model, H heads, E d_head, m d_mlp, ... any batch a
 Source: docs/theory.md section 1; paper, section 2.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -156,6 +157,35 @@ def sequences(a: jax.Array, b: jax.Array, config: ModelConfig) -> jax.Array:
     b = b + config.p if config.separate_vocab else b
     tokens = [a, b] + ([jnp.full_like(a, config.n_vocab - 1)] if config.eq_token else [])
     return jnp.stack(tokens, axis=-1).astype(jnp.int32)
+
+
+def as_addition(params: Params, config: ModelConfig) -> tuple[Params, ModelConfig]:
+    """The same network with its tokens renamed so that it is asked for a sum (tasks.py), and its config.
+
+    Rows of W_E and columns of W_U, or those of a circuit's tables, come in the order of the summands and of
+    the sum; no number changes. Where one embedding is renamed in two ways, b has tokens of its own in the
+    result. Differentiable; a model whose task is add comes back as it is.
+    """
+    if config.task == "add":
+        return params, config
+    names, p = config.names, config.p
+    own = config.separate_vocab or not names.is_even_handed
+    equals = not own if config.is_circuit else config.eq_token
+    new = dataclasses.replace(config, task="add", separate_vocab=own, eq_token=equals)
+    if config.is_circuit:
+        u, v, w_logit, s_a, s_b = (params[name] for name in ("u", "v", "w_logit", "s_a", "s_b"))
+        tables = {
+            "u": u[names.a],
+            "v": v[names.b],
+            "w_logit": w_logit[:, names.answer],
+            "s_a": s_a[names.a][:, names.answer],
+            "s_b": s_b[names.b][:, names.answer],
+        }
+        return tables, new
+    rows = [names.a, names.b + p * config.separate_vocab] if own else [names.a]
+    rows += [np.array([config.n_vocab - 1])] if config.eq_token else []
+    answers = {name: params[name][..., names.answer] for name in ("W_U", "b_U") if name in params}
+    return params | answers | {"W_E": params["W_E"][np.concatenate(rows)]}, new
 
 
 def frozen_params(params: Params, config: ModelConfig) -> dict[str, bool]:

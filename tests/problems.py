@@ -61,7 +61,16 @@ def _delta(group):
     return 0.0 if group.phi_b is None else float(np.mean(group.phi - group.phi_b)) / 2
 
 
-def _answer(groups, k):
+def _primary_share(group, p):
+    """[n] of frequency k in the power of u and v. At 2k = p/2 there is no sine: the power follows phi."""
+    t, phases = [*group.waveform, 0.0], (group.phi, group.phi if group.phi_b is None else group.phi_b)
+    others = [abs(t_j) ** 2 * np.ones(len(group.phi)) for t_j in t[2:]]
+    if 4 * group.k == p:
+        others[0] = others[0] * sum(np.cos(2 * phi) ** 2 for phi in phases)
+    return 1 / (1 + sum(others))
+
+
+def _answer(groups, k, p):
     sizes = [len(group.phi) for group in groups]
     starts = np.cumsum([0, *sizes])
     rows = []  # one tuple of [n] arrays for each group at k
@@ -71,7 +80,6 @@ def _answer(groups, k):
             continue
         t = [*group.waveform, 0.0]
         phi = group.phi - delta
-        power = sum(abs(t_j) ** 2 for t_j in t[1:])
         rows.append(
             (
                 start + np.arange(n),
@@ -81,7 +89,7 @@ def _answer(groups, k):
                 2 * phi if group.psi is None else group.psi,
                 np.full(n, -t[2]),
                 np.full(n, t[0]),
-                np.full(n, 1 / power),
+                _primary_share(group, p),
             )
         )
     neurons, alpha, phi, beta, psi, gamma, t_0, pre_share = map(np.concatenate, zip(*rows, strict=True))
@@ -107,7 +115,7 @@ def _answer(groups, k):
 
 
 def _problem(p, *groups, keys, eq_token=True, adds=True):
-    return Problem(p, groups, tuple(_answer(groups, k) for k in keys), eq_token, adds)
+    return Problem(p, groups, tuple(_answer(groups, k, p) for k in keys), eq_token, adds)
 
 
 def _nodes(seed, n, jitter):
@@ -186,5 +194,20 @@ PROBLEMS = {
         _group(5, _nodes(20, 24, 0.2), *PIZZA),
         _group(10, _nodes(21, 2, 0.2), scale=0.004, k_out=5),
         keys=(5,),
+    ),
+    # Even p: 2 k = 10 is no frequency below p/2 but its mirror, and 5 is coprime to 12.
+    "even": _problem(12, _group(5, _nodes(23, 24, 0.2), *PIZZA), keys=(5,)),
+    "even_no_equals": _problem(14, _group(3, _nodes(24, 24, 0.2), *PIZZA), keys=(3,), eq_token=False),
+    # 2 x 3 = p/2: the secondary component of key 3 has no sine; and twice 4 is 4 again, up to sign. Classes 3
+    # apart have the same logit by 4 alone, those 4 apart by 3 alone.
+    "even_quarter": _problem(
+        12, _group(4, _nodes(25, 24, 0.2)), _group(3, _nodes(26, 24, 0.2), *PIZZA, seed=1), keys=(3, 4)
+    ),
+    "even_apart": _problem(
+        12,
+        _group(3, _nodes(27, 24, 0.2), *PIZZA, phi_b=_nodes(27, 24, 0.2) + 0.5),
+        _group(5, _nodes(28, 24, 0.2), *PIZZA, seed=1),
+        keys=(3, 5),
+        eq_token=False,
     ),
 }

@@ -15,9 +15,9 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"p": 12}, "p must be odd and at least 3, got 12: the Fourier basis pairs k with p-k"),
-        ({"p": 1}, "p must be odd and at least 3, got 1"),
-        ({"p": -5}, "p must be odd and at least 3, got -5"),
+        ({"p": 2}, "p must be at least 3, got 2: a frequency k with amplitude and phase needs 0 < k < p/2"),
+        ({"p": 1}, "p must be at least 3, got 1"),
+        ({"p": -5}, "p must be at least 3, got -5"),
         ({"p": 113.0}, "p must be int, got 113.0"),
         ({"p": "113"}, "p must be int, got '113'"),
         ({"d_model": 0}, "d_model must be at least 1, got 0"),
@@ -146,7 +146,7 @@ def test_round_trip_through_json(config):
             lambda r: r["train"].update(colour=1),
             r"config part 'train': unknown or missing fields \['colour'\]",
         ),
-        (lambda r: r["model"].update(p=12), "p must be odd"),
+        (lambda r: r["model"].update(p=2), "p must be at least 3"),
         (lambda r: r["train"].update(loss=None), "loss must be str, got None"),
     ],
 )

@@ -30,9 +30,11 @@ def fourier(values, k):
 
 def primary(u, v):
     """(frequency, power) with the largest share of the power of u and v, and the total power."""
-    powers = {k: abs(fourier(u, k)) ** 2 + abs(fourier(v, k)) ** 2 for k in range(1, (len(u) + 1) // 2)}
+    p = len(u)
+    powers = {k: abs(fourier(u, k)) ** 2 + abs(fourier(v, k)) ** 2 for k in range(1, p // 2 + 1)}
+    total = sum(powers.values()) - (powers.pop(p // 2) / 2 if p % 2 == 0 else 0)  # p/2 is met once, not twice
     k = max(powers, key=powers.get)
-    return k, powers[k], sum(powers.values())
+    return k, powers[k], total
 
 
 def assert_angles_equal(x, y):
@@ -75,6 +77,11 @@ def test_answers_by_explicit_sums(problem):
         second = mean(2) / abs(x)
         # The secondary component is at 2 k with phase 2 phi + pi, so gamma >= 0 is real.
         gamma = -second * cmath.exp(-2j * cmath.phase(x))
+        if 4 * k == problem.p:  # 2 k = p/2: of both u and v the sum of both halves of the cosine
+            phi = cmath.phase(x)
+            gamma = -second / sum(cmath.exp(2j * h) * math.cos(2 * (phi - h)) for h in (half, -half))
+        if 3 * k == problem.p:  # 2 k is -k: there is no second component
+            gamma = 0j
         assert abs(gamma.imag) < ATOL
         t_0 = (u[:, i].mean() + v[:, i].mean()) / (2 * abs(x))
         row = (i, abs(x), cmath.phase(x), abs(y), cmath.phase(y), gamma.real, t_0, power / all_power, half)

@@ -9,7 +9,7 @@ contributes
 where delta is half the phase between u and v, 0 where they are the same.
 
 So the formula depends on a, b, c only through d = a-b and e = c-(a+b), and the logits are best
-read in the order (d, y, e) with y = a+b, all mod p. Letters in shapes: p odd modulus, m neurons,
+read in the order (d, b, e), all mod p. Letters in shapes: p modulus, m neurons,
 J harmonics. Source: docs/theory.md sections 2.6, 2.8 and 3.1.
 """
 
@@ -48,8 +48,9 @@ def neuron_waveforms(circuit: Circuit, neurons: Neurons, n_harmonics: int = 8) -
     """Each neuron's own t_j: docs/theory.md section 3.1.
 
     t_j is the coefficient at j k mod p, rotated by -j (phi + delta) of u and by -j (phi - delta) of v, the
-    mean of the two over alpha. Harmonics with 2 j >= p / gcd(k, p) are 0, as there j k (mod p, up to sign)
-    is a lower harmonic or none.
+    mean of the two over alpha. Harmonics with 2 j > p / gcd(k, p) are 0, as there j k (mod p, up to sign)
+    is a lower harmonic or none. Where 2 j = p / gcd(k, p), j k is p/2, which has no sine: no neuron tells its
+    t_j, and the neurons of k have one between them (`_without_sine`).
 
     Args:
       circuit, neurons: of one model.
@@ -68,8 +69,32 @@ def neuron_waveforms(circuit: Circuit, neurons: Neurons, n_harmonics: int = 8) -
 
     phi, delta = neurons.phi, neurons.delta
     rotated = (harmonics(circuit.u, phi + delta) + harmonics(circuit.v, phi - delta)) / 2
-    exists = (2 * j < p // jnp.gcd(k, p)) & neurons.alive[None, :]
-    return jnp.where(exists, rotated, 0.0) / jnp.where(neurons.alive, neurons.alpha, 1.0)[None, :]
+    order = p // jnp.gcd(k, p)
+    own = jnp.where(neurons.alive, rotated, 0.0) / jnp.where(neurons.alive, neurons.alpha, 1.0)[None, :]
+    if p % 2 == 0:
+        own = jnp.where(2 * j == order, _without_sine(own, neurons, p), own)
+    return jnp.where((2 * j <= order) & neurons.alive[None, :], own, 0.0)
+
+
+def _without_sine(rotated: jax.Array, neurons: Neurons, p: int) -> jax.Array:
+    """t_j of the frequency k, [J+1, m], where j k = p/2: docs/theory.md section 3.9.
+
+    A neuron's coefficient there is 2 Re[t_j e^{ij phi}], so that with x = `rotated` the mean over the neurons
+    of k, weighted by alpha beta, is x = t_j + c conj(t_j) with c the mean of e^{-2ij phi} cos(2j delta).
+    With c = |c| e^{i s} it is solved in the axes of e^{is/2}; for |c| > 0.9 the second axis is set to 0.
+    """
+    j = jnp.arange(rotated.shape[0])[:, None]
+
+    def mean(x):  # [J+1, m], of each neuron's frequency
+        sums = jax.ops.segment_sum((neurons.weight[None, :] * x).T, neurons.k, num_segments=p).T
+        total = jax.ops.segment_sum(neurons.weight, neurons.k, num_segments=p)
+        return (sums / jnp.where(total > 0, total, 1.0)[None, :])[:, neurons.k]
+
+    c = mean(jnp.exp(-2j * j * neurons.phi[None, :]) * jnp.cos(2 * j * neurons.delta[None, :]))
+    size, axis = jnp.abs(c), jnp.exp(0.5j * jnp.angle(c))
+    x = mean(rotated) * axis.conj()
+    second = jnp.where(size > 0.9, 0.0, x.imag / jnp.where(size > 0.9, 1.0, 1 - size))
+    return jax.lax.complex(x.real / (1 + size), second) * axis
 
 
 def waveform(circuit: Circuit, neurons: Neurons, k: jax.Array, n_harmonics: int = 8) -> Waveform:
@@ -83,7 +108,7 @@ def secondary(circuit: Circuit, neurons: Neurons) -> Secondary:
     p = circuit.u.shape[0]
     t = neuron_waveforms(circuit, neurons, 2)[2]  # [m]
     u, v = fourier.coefficients(circuit.u), fourier.coefficients(circuit.v)
-    powers = fourier.power(u) + fourier.power(v)  # [(p+1)/2, m]
+    powers = fourier.power(u) + fourier.power(v)  # [p//2 + 1, m]
     rows = jnp.arange(powers.shape[0])[:, None]
     others = jnp.where(rows == neurons.k[None, :], 0.0, powers)
     twice = 2 * neurons.k % p
@@ -137,10 +162,10 @@ def logit_table(k: jax.Array, contribution: jax.Array) -> jax.Array:
 def measured_profile(logits: jax.Array, k: jax.Array) -> jax.Array:
     """What the logits have instead of Z_k G_k(d): their projection on e^{i w e}, [p] complex.
 
-    The mean over y = a+b of (2/p) sum_e logits e^{-i w e}.
+    The mean over the p inputs of each d of (2/p) sum_e logits e^{-i w e}.
 
     Args:
-      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
       k: frequency.
     """
     return fourier.coefficients(logits.mean(axis=1).T)[k]

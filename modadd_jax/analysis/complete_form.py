@@ -9,7 +9,7 @@ at frequency g of the classes c is, to first order in how far its neurons are fr
 with theta = w_k (a+b)/2, d = a-b, S(x; d) = T(x + w_k d/2) + T(x - w_k d/2), and R_j and H_j the Fourier
 coefficients in x of ReLU(S) and of the step [S > 0]. Q, A and B are sums over the neurons. Only terms that
 carry at least a share `least` of the logit variance are kept, so that the formula has a length.
-Letters in shapes: p odd modulus, m neurons, J harmonics, j = -J..J, C classes of a key, G = (p-1)/2
+Letters in shapes: p modulus, m neurons, J harmonics, j = -J..J, C classes of a key, G = floor(p/2)
 frequencies g = 1..G of the output, F room for key frequencies. Source: docs/theory.md section 3.8.
 """
 
@@ -23,7 +23,7 @@ from modadd_jax.analysis import closed_form, fourier
 from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.analysis.neurons import DEAD_BELOW, Neurons
 from modadd_jax.circuit import Circuit
-from modadd_jax.losses import margin
+from modadd_jax.losses import accuracy, margin
 
 N_CLASSES = 4  # most waveforms of a frequency
 SPREAD = 0.03  # root mean square distance within a class; a fifth of the usual gamma
@@ -141,8 +141,8 @@ def frequencies_read(weight: jax.Array, k: jax.Array, p: int, max_keys: int) -> 
 
 
 def _half_angles(k: jax.Array, p: int) -> jax.Array:
-    """w x / 2 for x = 0..p-1, halves mod p: it is theta at y = x, [p] rad."""
-    return fourier.angle(k, (p + 1) // 2 * jnp.arange(p), p)
+    """w_k d / 2 for d = 0..p-1, [p] rad: theta is w_k b + w_k d / 2, so that theta + w_k d / 2 is w_k a."""
+    return fourier.angle(k, jnp.arange(p), 2 * p)
 
 
 def harmonics_of(k: jax.Array, t: jax.Array, delta: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
@@ -184,7 +184,7 @@ def terms_of(circuit: Circuit, neurons: Neurons, one: WaveClass) -> Terms:
     q = jnp.arange(one.t.shape[0])[:, None, None]
     n_harmonics = one.t.shape[0] - 1
     weight = jnp.where(one.member, 1.0, 0.0)
-    writes = fourier.coefficients(circuit.w_logit.T)[1 : (p + 1) // 2].T * weight[:, None]  # [m, G]
+    writes = fourier.positive(fourier.coefficients(circuit.w_logit.T)).T * weight[:, None]  # [m, G]
     j = jnp.arange(-n_harmonics, n_harmonics + 1)
     turn = jnp.exp(1j * j[:, None] * neurons.phi[None, :])  # [2J+1, m]
 
@@ -204,7 +204,10 @@ def terms_of(circuit: Circuit, neurons: Neurons, one: WaveClass) -> Terms:
 
 
 def shares_of(one: WaveClass, terms: Terms, mean_square: jax.Array) -> Terms:
-    """The share of the logit variance that each term carries by itself; mean_square is of the logits."""
+    """The share of the logit variance that each term carries by itself; mean_square is of the logits.
+
+    At g = p/2, where a wave of c has no sine, a term of one phase can carry up to twice that.
+    """
     relu, step = (jnp.square(jnp.abs(x)).mean(axis=0) / (2 * mean_square) for x in (one.relu, one.step))
 
     def share(size, coefficients):
@@ -218,19 +221,20 @@ def shares_of(one: WaveClass, terms: Terms, mean_square: jax.Array) -> Terms:
 
 
 def evaluate(one: WaveClass, terms: Terms) -> jax.Array:
-    """P_g of one class, [p (d), p (y), G] complex."""
+    """P_g of one class, [p (d), p (b), G] complex."""
     p, n_rows = one.relu.shape
-    j = jnp.arange(n_rows) - n_rows // 2
-    turn = jnp.exp(1j * j[:, None] * _half_angles(one.k, p)[None, :])  # [2J+1, p (y)]
+    j, b = jnp.arange(n_rows) - n_rows // 2, jnp.arange(p)
+    along_b = fourier.angle(one.k, b, p)
     read_a, read_b = (jnp.fft.ifft(x, axis=1) * p for x in (terms.in_a, terms.in_b))  # [2J+1, p, G]
 
     def at(row):
-        d, relu, step = row
-        a, b = inputs_of(d, jnp.arange(p), p)
+        d, half_angle, relu, step = row
+        turn = jnp.exp(1j * j[:, None] * (along_b + half_angle)[None, :])  # [2J+1, p (b)], of theta
+        a, _ = inputs_of(d, b, p)
         linear = (step[:, None] * turn)[:, :, None] * (read_a[:, a] + read_b[:, b])
         return (relu[:, None] * turn).T @ terms.wave + linear.sum(axis=0)
 
-    return jax.lax.map(at, (jnp.arange(p), one.relu, one.step))
+    return jax.lax.map(at, (b, _half_angles(one.k, p), one.relu, one.step))
 
 
 def skip_terms(circuit: Circuit) -> tuple[jax.Array, jax.Array]:
@@ -238,7 +242,7 @@ def skip_terms(circuit: Circuit) -> tuple[jax.Array, jax.Array]:
     p = circuit.u.shape[0]
 
     def both(table):  # [p, p (c)]
-        return jnp.fft.fft(fourier.coefficients(table.T).T[:, 1 : (p + 1) // 2], axis=0) / p
+        return jnp.fft.fft(fourier.positive(fourier.coefficients(table.T)).T, axis=0) / p
 
     in_a, in_b = both(circuit.s_a), both(circuit.s_b)
     mean = (in_a[0] + in_b[0]) / 2
@@ -246,19 +250,20 @@ def skip_terms(circuit: Circuit) -> tuple[jax.Array, jax.Array]:
 
 
 def evaluate_skip(in_a: jax.Array, in_b: jax.Array) -> jax.Array:
-    """The skip path's P_g, [p (d), p (y), G] complex, of `skip_terms`."""
+    """The skip path's P_g, [p (d), p (b), G] complex, of `skip_terms`."""
     p = in_a.shape[0]
     a, b = inputs_of(jnp.arange(p)[:, None], jnp.arange(p)[None, :], p)
     return (jnp.fft.ifft(in_a, axis=0) * p)[a] + (jnp.fft.ifft(in_b, axis=0) * p)[b]
 
 
 def logits_of(waves: jax.Array) -> jax.Array:
-    """Logits [p (d), p (y), p (e)], class-centred, of P_g [p (d), p (y), G]: Re sum_g P_g e^{i w_g c}."""
+    """Logits [p (d), p (b), p (e)], class-centred, of P_g [p (d), p (b), G]: Re sum_g P_g e^{i w_g c}."""
     p, n = waves.shape[0], waves.shape[2]
+    a, b = inputs_of(jnp.arange(p)[:, None], jnp.arange(p)[None, :], p)
     x = jnp.arange(p)
     g = jnp.arange(1, n + 1)[:, None]
     turn = jnp.exp(1j * fourier.angle(g, x[None, :], p))  # [G, p]: e^{i w_g x}
-    turned = waves * turn.T[None, :, :]
+    turned = waves * turn.T[(a + b) % p]
     return turned.real @ turn.real - turned.imag @ turn.imag
 
 
@@ -293,7 +298,7 @@ def complete(
 
     Args:
       circuit, neurons: of one model.
-      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
       least: share of the logit variance below which a term is left out; may be traced. 0 keeps all.
       n_classes, n_harmonics: C and J (static).
       spread: of `classify`; may be traced.
@@ -338,7 +343,7 @@ def complete(
     n_terms = n_terms.astype(int)
     return Complete(
         r2=jnp.where(variance > 0, 1 - left, 0.0),
-        accuracy=(margins > 0).mean(dtype=logits.dtype),
+        accuracy=accuracy(margins),
         n_classes=used.sum(),
         n_terms=n_terms,
         n_parameters=count_parameters(is_key.sum(), used.sum(), n_terms, n_harmonics),

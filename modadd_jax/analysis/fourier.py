@@ -2,9 +2,10 @@
 
 X(k) = (2/p) sum_a x(a) exp(-i w_k a) with w_k = 2 pi k / p, so that
 
-    x(a) = X(0)/2 + sum_{k=1}^{(p-1)/2} |X(k)| cos(w_k a + arg X(k)).
+    x(a) = X(0)/2 + sum_{0 < k < p/2} |X(k)| cos(w_k a + arg X(k)) + (X(p/2)/2) (-1)^a,
 
-Letters in shapes: p odd modulus, K = (p+1)/2, ... any further axes.
+the last term where p is even; X(p/2) is real, as sin(pi a) = 0.
+Letters in shapes: p modulus, K = floor(p/2) + 1, ... any further axes.
 Source: docs/theory.md sections 1 and 2.1.
 """
 
@@ -31,12 +32,24 @@ def coefficients(x: jax.Array) -> jax.Array:
 
 
 def power(coeffs: jax.Array) -> jax.Array:
-    """Power |X(k)|^2 [K, ...] of coefficients [p, ...], row k for k in 0..(p-1)/2.
+    """Power |X(k)|^2 [K, ...] of coefficients [p, ...], row k for k in 0..p/2; of k = p/2 half of it.
 
     Row 0 is zero, since a constant has no variance. The variance of x over a is half the sum.
     """
-    x = coeffs[: (coeffs.shape[0] + 1) // 2]
-    return (x.real**2 + x.imag**2).at[0].set(0.0)
+    p = coeffs.shape[0]
+    x = coeffs[: p // 2 + 1]
+    powers = (x.real**2 + x.imag**2).at[0].set(0.0)
+    return powers if p % 2 else powers.at[-1].divide(2)
+
+
+def positive(coeffs: jax.Array) -> jax.Array:
+    """[K-1, ...] of coefficients [p, ...], for k = 1..p/2: x(a) = X(0)/2 + Re sum_k positive_k e^{i w_k a}.
+
+    They are X(k), but X(p/2)/2, as that wave has no other half at p - k.
+    """
+    p = coeffs.shape[0]
+    x = coeffs[1 : p // 2 + 1]
+    return x if p % 2 else x.at[-1].divide(2)
 
 
 def variance_share(powers: jax.Array) -> jax.Array:
@@ -58,6 +71,7 @@ def amplitudes(x: jax.Array) -> jax.Array:
       x: [p, n] a function of a number mod p in each of n columns: W_E without the `=` token, u, or
         w_logit transposed.
     Returns:
-      [K], row k for k in 0..(p-1)/2, in the units of x; row 0 is 0.
+      [K], row k for k in 0..p/2, in the units of x; row 0 is 0. Of k = p/2 the amplitude of a cosine of that
+      variance.
     """
     return jnp.sqrt(power(coefficients(x)).mean(axis=1))

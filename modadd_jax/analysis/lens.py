@@ -6,7 +6,7 @@ At theta = w(a+b)/2 and s = w c the sum over the neurons of one frequency is the
     sum_i omega_i h(phi_i)                                         the rectangles, psi = 2 phi,
     integral_{-pi}^{pi} h(phi) dphi = (2/3) cos(w(a+b-c))          infinite width.
 
-Letters in shapes: p odd modulus, m neurons in the order of the tiling, N points of a curve.
+Letters in shapes: p modulus, m neurons in the order of the tiling, N points of a curve.
 Source: docs/theory.md sections 2.4, 2.5 and 2.7; paper, Figures 1, 2 and 5.
 """
 

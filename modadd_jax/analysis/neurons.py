@@ -28,7 +28,7 @@ DEAD_BELOW = 1e-3
 class Neurons(NamedTuple):
     """Amplitude and phase of every neuron. Never NaN: a neuron without variance has amplitude 0."""
 
-    k: jax.Array  # [m] int, primary frequency in 1..(p-1)/2
+    k: jax.Array  # [m] int, primary frequency in 1..(p-1)//2
     alpha: jax.Array  # [m] input amplitude at k, at least 0
     phi: jax.Array  # [m] input phase, half of phi_a + phi_b, rad in [-pi, pi]
     beta: jax.Array  # [m] output amplitude at k, at least 0
@@ -43,7 +43,7 @@ class Neurons(NamedTuple):
 class KeyFrequencies(NamedTuple):
     """Frequencies in descending order of their weight."""
 
-    k: jax.Array  # [F] int, frequency in 1..(p-1)/2
+    k: jax.Array  # [F] int, frequency in 1..(p-1)//2
     weight_share: jax.Array  # [F] share of the total weight alpha * beta, in [0, 1]
     n_neurons: jax.Array  # [F] int, number of neurons alive with this primary frequency
     is_key: jax.Array  # [F] bool, whether weight_share reaches the threshold
@@ -52,20 +52,21 @@ class KeyFrequencies(NamedTuple):
 def read_neurons(circuit: Circuit) -> Neurons:
     """Fits one wave to every neuron: docs/theory.md sections 2.1 and 2.2.
 
-    The primary frequency is where |U_i|^2 + |V_i|^2 is largest; 2 delta is the argument of
-    sum U conj(V) beta^2 over the neurons of a frequency, alpha e^{i phi} = (U e^{-i delta} +
+    The primary frequency is where |U_i|^2 + |V_i|^2 is largest, p/2 left out, as it has no phase. 2 delta is
+    the argument of sum U conj(V) beta^2 over the neurons of a frequency, alpha e^{i phi} = (U e^{-i delta} +
     V e^{i delta})/2, and beta e^{i psi} is the coefficient of row i of w_logit at the same frequency.
     """
     u, v = fourier.coefficients(circuit.u), fourier.coefficients(circuit.v)  # [p, m]
     w = fourier.coefficients(circuit.w_logit.T)  # [p, m]
+    p = circuit.u.shape[0]
     powers = fourier.power(u) + fourier.power(v)
-    k = 1 + jnp.argmax(powers[1:], axis=0)  # [m]
+    k = 1 + jnp.argmax(powers[1 : (p + 1) // 2], axis=0)  # [m]
 
     def at_primary(rows):
         return jnp.take_along_axis(rows, k[None, :], axis=0)[0]
 
     at_u, at_v, outward = (at_primary(x) for x in (u, v, w))
-    twice_delta = jax.ops.segment_sum(at_u * at_v.conj() * jnp.abs(outward) ** 2, k, num_segments=u.shape[0])
+    twice_delta = jax.ops.segment_sum(at_u * at_v.conj() * jnp.abs(outward) ** 2, k, num_segments=p)
     delta = jnp.angle(twice_delta)[k] / 2
     inward = (at_u * jnp.exp(-1j * delta) + at_v * jnp.exp(1j * delta)) / 2
     alpha, beta = jnp.abs(inward), jnp.abs(outward)
@@ -99,7 +100,7 @@ def key_frequencies(
       neurons: of one circuit.
       p: modulus of that circuit.
       min_share: in (0, 1].
-      max_keys: F, the number of frequencies to return; all (p-1)/2 by default. F is a shape and must
+      max_keys: F, the number of frequencies to return; all (p-1)//2 by default. F is a shape and must
         be static. Rows beyond the key frequencies have is_key False.
     Raises:
       ValueError: for min_share or max_keys out of range.
@@ -114,7 +115,7 @@ def key_frequencies(
     def sum_by_frequency(x):
         return jax.ops.segment_sum(x, neurons.k, num_segments=n_frequencies + 1)[1:]
 
-    weight = sum_by_frequency(neurons.weight)  # [(p-1)/2]
+    weight = sum_by_frequency(neurons.weight)  # [(p-1)//2]
     total = weight.sum()
     share, index = jax.lax.top_k(weight / jnp.where(total > 0, total, 1.0), max_keys)
     n_neurons = sum_by_frequency(neurons.alive.astype(jnp.int32))[index]

@@ -2,7 +2,7 @@
 
 `read_padded` is pure and has static shapes: room for F key frequencies, of which rows beyond those of the
 circuit are masked. `read` runs it eagerly and keeps the key frequencies alone.
-Letters in shapes: p odd modulus, m neurons, F key frequencies. Source: docs/theory.md sections 2, 3.
+Letters in shapes: p modulus, m neurons, F key frequencies. Source: docs/theory.md sections 2, 3.
 """
 
 import math
@@ -20,7 +20,7 @@ from modadd_jax.analysis.neurons import KeyFrequencies, Neurons, key_frequencies
 from modadd_jax.analysis.phases import Gaps, PhaseRelation
 from modadd_jax.analysis.quadrature import Rule, Tiling
 from modadd_jax.circuit import Circuit, all_logits, as_float64
-from modadd_jax.losses import log1p_cross_entropy, margin
+from modadd_jax.losses import accuracy, log1p_cross_entropy, margin
 
 
 class QuadratureError(NamedTuple):
@@ -102,7 +102,7 @@ class Reading(NamedTuple):
     """A circuit and everything that was read from it. float64. d = a-b, y = a+b, e = c-y, all mod p."""
 
     circuit: Circuit
-    logits: jax.Array  # [p (d), p (y), p (e)] class-centred, of `to_difference_coordinates`
+    logits: jax.Array  # [p (d), p (b), p (e)] class-centred, of `to_difference_coordinates`
     neurons: Neurons
     keys: KeyFrequencies  # of the F key frequencies alone, heaviest first; of `read_padded` also masked rows
     frequencies: tuple[Frequency, ...]  # in the order of `keys`; of `read_padded` one with [F] in each field
@@ -112,12 +112,14 @@ class Reading(NamedTuple):
 
 
 def check_circuit(circuit: Circuit) -> None:
-    """Raises ValueError unless shapes fit, p is odd and at least 3, and every number is finite."""
+    """Raises ValueError unless shapes fit, p is at least 3, and every number is finite."""
     if circuit.u.ndim != 2:
         raise ValueError(f"u must be [p, m], got shape {circuit.u.shape}: analyse one circuit at a time")
     p, m = circuit.u.shape
-    if p < 3 or p % 2 == 0:
-        raise ValueError(f"p must be odd and at least 3, got {p}: the Fourier basis pairs k with p-k")
+    if p < 3:
+        raise ValueError(
+            f"p must be at least 3, got {p}: a frequency k with amplitude and phase needs 0 < k < p/2"
+        )
     shapes = Circuit((p, m), (p, m), (m, p), (p, p), (p, p))
     for name, array, shape in zip(Circuit._fields, circuit, shapes, strict=True):
         if array.shape != shape:
@@ -132,8 +134,8 @@ def read_frequency(circuit: Circuit, logits: jax.Array, neurons: Neurons, k: jax
 
     Args:
       circuit, neurons: of one model.
-      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
-      k: frequency in 1..(p-1)/2.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
+      k: frequency in 1..(p-1)//2.
     """
     p = circuit.u.shape[0]
     rule = quadrature.rule_of(neurons, k)
@@ -221,12 +223,12 @@ def answers(logits: jax.Array) -> Answers:
     """Accuracy, mean cross-entropy and smallest margin over all pairs. Pure.
 
     Args:
-      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
     """
     right = jnp.zeros(logits.shape[:2], jnp.int32)  # e = 0
     margins = margin(logits, right)  # [p, p]
     loss = log1p_cross_entropy(logits, right).mean()
-    return Answers((margins > 0).mean(dtype=logits.dtype), loss, margins.min())
+    return Answers(accuracy(margins), loss, margins.min())
 
 
 def read_padded(circuit: Circuit, max_keys: int, min_share: float = 0.01) -> Reading:
@@ -260,7 +262,7 @@ def read_padded(circuit: Circuit, max_keys: int, min_share: float = 0.01) -> Rea
         variance_explained=_variance_explained(neurons),
         frequencies=_frequency_numbers(frequencies, keys),
         closed_form={f"r2_{form}": share for form, share in explained.items()}
-        | {"accuracy_full": (form_margins > 0).mean(dtype=logits.dtype)}
+        | {"accuracy_full": accuracy(form_margins)}
         | {"r2_complete": whole.r2, "accuracy_complete": whole.accuracy}
         | {name: getattr(whole, name) for name in ("n_classes", "n_terms", "n_parameters")},
     )

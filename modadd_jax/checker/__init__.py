@@ -7,7 +7,7 @@ algebraic shortcut would show. k, group and extra are hints, of the right form b
 as it is, but must be the least squares that it says it is. All else is derived again and compared, and the
 claim stands on the checker's own numbers.
 
-Rounding: u = 2^-53, gamma_n = n u / (1 - n u) (Higham), cosine and sine within 4 u. Letters: p odd modulus,
+Rounding: u = 2^-53, gamma_n = n u / (1 - n u) (Higham), cosine and sine within 4 u. Letters: p modulus,
 m neurons, K key frequencies, X extra directions, L = 2K + X; d = a - b, y = a + b, e = c - y, all mod p.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from modadd_jax.checker.margins import AGREE, agree, exact, exact_slack, finer
 from modadd_jax.checker.weights import (
     Tables,
+    as_addition,
     fold,
     fold_slack,
     gamma,
@@ -64,16 +65,17 @@ def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) 
     define the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of
     fewer than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
     _, f, rho, sums, norm = known
-    (K, p), y = E.shape, np.arange(E.shape[1])
-    a, b = ((y + sign * y[:, None]) * (p + 1) // 2 % p for sign in (1, -1))  # [p (d), p (y)]
-    S, skips, R = sums[a, b], [], norm[a, b] * (rho + rho.max())
+    (K, p), b = E.shape, np.arange(E.shape[1])
+    a = (b + b[:, None]) % p  # [p (d), p (b)], whatever the parity of p
+    y = (a + b) % p
+    S, skips, R = sums[a, b], [], norm[a, b] * (rho + rho.max())[y]
     for rows, x in ((t.s_a, a), (t.s_b, b)):
         centred = rows - rows.mean(axis=1, keepdims=True)
         skips.append(2 / p * centred @ E.conj().T)
         rest = centred - (skips[-1] @ E).real
         R = R + (rest.max(axis=1, keepdims=True) - rest)[x, y]
     H = S[..., :K] + 1j * S[..., K : 2 * K]
-    hat = (H + skips[0][a] + skips[1][b]) * E.T
+    hat = (H + skips[0][a] + skips[1][b]) * E.T[y]
     Z = hat.mean(axis=1)
     spread = abs(hat - Z[:, None]).max(axis=1)  # [p, K]
     height = np.concatenate([abs(H), abs(S[..., 2 * K :])], axis=2).max(axis=1)  # [p, K+X]
@@ -209,6 +211,7 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             claimed = reduce(dict.__getitem__, name.split("."), record)
             if claimed != own:
                 raise ValueError(f"{name} differs: {claimed} in the certificate, {own} found")
+        W, model = as_addition(W, model)
         t, y = fold(W, model), np.arange(p)
         moved, program = 0.0, 0.0
         if is_circuit:  # its numbers are exact, and there is no program

@@ -1,7 +1,7 @@
 """The checker's margins of single inputs: from a readout of low rank, and exact. NumPy alone.
 
 Bounds of the margins against the classes c = y + e, minus their rounding (docs/certificates.md, section 3 (1)
-and the end of section 4). Letters: p odd modulus, m neurons, L columns of the readout, n inputs.
+and the end of section 4). Letters: p modulus, m neurons, L columns of the readout, n inputs.
 """
 
 from functools import reduce

@@ -158,5 +158,5 @@ def neurons_text(n: int) -> str:
 
 
 def signed(x: np.ndarray, p: int) -> np.ndarray:
-    """Integers mod p moved to -(p-1)/2..(p-1)/2."""
+    """Integers mod p moved to above -p/2 and up to p/2."""
     return (x + (p - 1) // 2) % p - (p - 1) // 2

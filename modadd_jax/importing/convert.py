@@ -280,7 +280,7 @@ def transformer_lens_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
 def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
     """The config that goes with an exported state dict: HookedTransformer's fields, and what it has not."""
     if config.is_circuit:
-        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp}
+        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp, "task": config.task}
     return {
         "n_layers": 1,
         "d_model": config.d_model,
@@ -295,6 +295,7 @@ def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
         "attention_rate": config.attention_rate,
         "attention_scale": config.attention_scale,
         "separate_vocab": config.separate_vocab,
+        "task": config.task,
     }
 
 

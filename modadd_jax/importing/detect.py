@@ -14,7 +14,7 @@ import numpy as np
 from modadd_jax.circuit import constant_attention
 from modadd_jax.config import Config, ModelConfig
 from modadd_jax.importing import convert
-from modadd_jax.importing.convention import Match, match
+from modadd_jax.importing.convention import Match, asked, match
 from modadd_jax.importing.measure import answers
 from modadd_jax.importing.registry import CONVENTIONS
 from modadd_jax.importing.tensors import Tensors, read_state, tensors_of
@@ -59,6 +59,10 @@ class Imported(NamedTuple):
         words += [f"tensors ignored: {', '.join(self.ignored)}"] if self.ignored else []
         words += [f"left out: {', '.join(self.left_out)}"] if self.left_out else []
         return "; ".join(words)
+
+
+def _does(model: ModelConfig) -> str:
+    return "adds" if model.task == "add" else f"answers the task {model.task}"
 
 
 def _name(other: Reading, chosen: Reading) -> str:
@@ -139,16 +143,18 @@ def _readings(
     given = {name: value for name, value in given.items() if value is not None}
     name = found.convention.name
     try:
-        said = found.convention.arguments(record) if record else {}
+        said = found.convention.arguments(_of_task(record, given.get("task"))) if record else {}
     except ValueError:
         if not is_sibling:  # a file that only lies next to the weights may be about something else
             raise
         record, said = {}, {}
     rows, refused = [], None
+    task = given.get("task", record.get("task", "add"))
     for candidate in found.candidates(said | given):
         try:
             if name in convert.SOURCES:
                 convert.check_sizes(name, record, candidate.model)
+            candidate = asked(candidate, task)
             numbers = answers(candidate.params, candidate.model)
         except ValueError as error:
             refused = refused or error
@@ -158,6 +164,11 @@ def _readings(
     if not rows:
         raise refused or ValueError(f"as {name} its shapes fit each other in no way")
     return rows
+
+
+def _of_task(record: Mapping[str, Any], task: str | None) -> Mapping[str, Any]:
+    """A config without what it says about the task, where the user says it."""
+    return record if task is None else {k: x for k, x in record.items() if k not in ("func", "funcs", "task")}
 
 
 def _same(one: Reading, other: Reading) -> bool:
@@ -180,7 +191,7 @@ def read_weights(
     Args:
       record: that config; {} for none. is_sibling: it only lay next to the weights.
       source: None to recognise it.
-      given: what goes before the config's: attention_rate, attention_scale, separate_vocab, n_heads.
+      given: what goes before the config's: attention_rate, attention_scale, separate_vocab, n_heads, task.
     Raises: ValueError as `import_model`.
     """
     if not 0 <= min_accuracy <= 1:
@@ -201,8 +212,8 @@ def read_weights(
     if not best.accuracy >= min_accuracy:
         tried = ", ".join(f"{x.source} {x.assumes}".strip() + f" {x.accuracy:.2%}" for x in rows)
         raise ValueError(
-            f"no reading of these tensors adds: accuracy over all {best.model.p}^2 inputs is below "
-            f"{min_accuracy:.0%} ({tried}); min_accuracy=0 takes the best of them"
+            f"no reading of these tensors {_does(best.model)}: accuracy over all {best.model.p}^2 inputs is "
+            f"below {min_accuracy:.0%} ({tried}); min_accuracy=0 takes the best of them"
         )
     ignored = next(one.ignored for one in found if one.convention.name == best.source)
     others = tuple(x for x in rows[1:] if not _same(x, best))
@@ -242,6 +253,7 @@ def import_model(
     attention_scale: str | None = None,
     separate_vocab: bool | None = None,
     n_heads: int | None = None,
+    task: str | None = None,
     min_accuracy: float = MIN_ACCURACY,
 ) -> Model:
     """Imports the weights of a one-layer transformer or MLP that was trained elsewhere.
@@ -257,6 +269,8 @@ def import_model(
       source: the convention of the weights, a name of `importing.registry.CONVENTIONS`; None to recognise it.
       attention_rate, attention_scale, separate_vocab: as in `Config`. None for the value in `config`, and if
         it has none, for the value with the best answers.
+      task: the question that the weights were trained to answer, as in `Config`. None for the value in
+        `config`, and if it has none, for add.
       n_heads: number of heads of a torch_linear transformer; None to try all.
       min_accuracy: in [0, 1]. Weights with a lower accuracy are refused.
     Returns:
@@ -285,5 +299,6 @@ def import_model(
         attention_scale=attention_scale,
         separate_vocab=separate_vocab,
         n_heads=n_heads,
+        task=task,
     )
     return Model(found.chosen.params, Config(model=found.chosen.model, imported=True))

@@ -30,7 +30,7 @@ def _over_rows(row, p: int) -> Answers:
         logits, right = row(a), (a + classes) % p
         margins = losses.margin(logits, right)
         return (
-            (margins > 0).mean(dtype=logits.dtype),
+            losses.accuracy(margins),
             losses.log1p_cross_entropy(logits, right).mean(),
             margins.min(),
             margins.mean(),
@@ -39,7 +39,10 @@ def _over_rows(row, p: int) -> Answers:
     right, loss, smallest, mean = jax.lax.map(one, classes)
     typical = jnp.abs(mean.mean())
     return Answers(
-        right.mean(), loss.mean(), smallest.min(), smallest.min() / jnp.where(typical > 0, typical, 1)
+        1 - (1 - right).mean(),
+        loss.mean(),
+        smallest.min(),
+        smallest.min() / jnp.where(typical > 0, typical, 1),
     )
 
 
@@ -65,11 +68,12 @@ def _of_transformer(params: model.Params, config: ModelConfig) -> Answers:
 
 @float64.enabled()
 def answers(params: dict[str, Any], config: ModelConfig) -> dict[str, float]:
-    """Accuracy, mean cross-entropy (nats) and smallest margin (logits) over all inputs.
+    """Accuracy, mean cross-entropy (nats) and smallest margin (logits) over all inputs of the model's task.
 
     Raises ValueError where there are too many of them.
     """
     check_size(config.p, config.d_mlp)
+    params, config = model.as_addition(params, config)
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     separable = config.is_separable
     found = _of_circuit(fold(exact, config)) if separable else _of_transformer(exact, config)

@@ -15,6 +15,8 @@ from modadd_jax.report.table import Column, Table, listed
 
 KINDS = (*backdoor.TRIGGERS, *anomaly.EDITS)
 
+NO_TRANSFORMER = "planted by training a transformer, and a circuit is none"
+
 EXPLANATION = """\
 inputs: area under the ROC curve of the planted inputs against the right inputs of the same model; mean over
 the models, with the smallest in brackets. models: the same area of the models' largest scores, planted models
@@ -59,9 +61,7 @@ def run(
     trained = [own for own in kind if own in backdoor.TRIGGERS and subject.config.model.is_circuit]
     kind = [own for own in kind if own not in trained]
     if not kind:
-        raise ValueError(
-            f"kind {', '.join(trained)} needs a transformer to fine-tune, and a circuit is not one"
-        )
+        raise ValueError(f"kind {', '.join(trained)}: {NO_TRANSFORMER}")
     rng, hints = np.random.default_rng(plant_seed), margins.hints_of(subject.circuit)
 
     def plant(kind: str) -> anomaly.Plant:
@@ -73,7 +73,7 @@ def run(
         own: [_record_of(plant(own), hints) for _ in tqdm(range(n), desc=own, unit="model", disable=None)]
         for own in kind
     }
-    return Outcome({"excess": excess, "kinds": kinds})
+    return Outcome({"excess": excess, "kinds": kinds, "left_out": trained})
 
 
 def _kind(kind: str, models: Sequence[Mapping[str, Any]]) -> list[str | Table]:
@@ -98,7 +98,9 @@ def _kind(kind: str, models: Sequence[Mapping[str, Any]]) -> list[str | Table]:
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
     parts = [part for kind, models in record["kinds"].items() for part in _kind(kind, models)]
-    return ["# Planted wrong answers", *parts, EXPLANATION]
+    trained = record.get("left_out", [])
+    left_out = [f"Left out: {', '.join(trained)}. They are {NO_TRANSFORMER}."] * bool(trained)
+    return ["# Planted wrong answers", *left_out, *parts, EXPLANATION]
 
 
 STUDY = Study(

@@ -81,7 +81,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
 
 
 def run(subject: Subject, *, strategy: str) -> Outcome:
-    return Outcome(strategies.certify(subject.params, subject.config, strategy))
+    return Outcome(strategies.certify(subject.model.params, subject.model.config, strategy))
 
 
 def check(subject: Subject) -> Outcome:
@@ -89,7 +89,7 @@ def check(subject: Subject) -> Outcome:
     record = subject.records.get(STUDY.file)
     if record is None:
         raise ValueError("there is no certificate to check")
-    checker.check(dict(record), subject.params, subject.config.to_dict())
+    checker.check(dict(record), subject.model.params, subject.model.config.to_dict())
     return Outcome(None)
 
 

@@ -8,6 +8,7 @@ tables of the tokens (attention.py), `folded` on the circuit's p x m tables (doc
 Letters in shapes: S rows (leading axis of everything once over seeds), p modulus, N pairs.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -136,6 +137,7 @@ def train_loss(
     `folded.loss_and_gradient`, for Pairs; `row`: has the attention rate of `tables`, by default the config's.
     """
     loss = config.train.loss
+    params, config = _as_addition(params, config)
     if config.tabled:
         tables = attention.tables(params, config.model, _rate(config, row))
         weight = pairs.astype(params["W_E"].dtype)
@@ -152,6 +154,11 @@ def train_loss(
     logits, _ = model.apply(params, tokens, config.model)
     y = targets(pairs.a, pairs.b, config.model.p)
     return jnp.sum(pairs.weight * losses.LOSSES[loss](logits, y)) / config.n_train
+
+
+def _as_addition(params: model.Params, config: Config) -> tuple[model.Params, Config]:
+    params, renamed = model.as_addition(params, config.model)
+    return params, dataclasses.replace(config, model=renamed)
 
 
 def _rate(config: Config, row: SeedSpec | None) -> float | jax.Array:
@@ -192,6 +199,7 @@ def run_steps(
 
 def evaluate(params: model.Params, mask: jax.Array, config: Config, row: SeedSpec | None = None) -> Metrics:
     """Metrics of one seed over all p^2 pairs, in the dtype of `params`. `row`: as of `train_loss`."""
+    params, config = _as_addition(params, config)
     p = config.model.p
     y = all_targets(p)
     if config.folded:

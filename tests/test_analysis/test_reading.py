@@ -169,8 +169,8 @@ def test_frequency_of():
     ("change", "message"),
     [
         (lambda c: jax.tree.map(lambda x: x[None], c), "u must be .p, m., got shape"),
-        (lambda c: c._replace(u=c.u[:4], v=c.v[:4]), "p must be odd and at least 3, got 4"),
-        (lambda c: c._replace(u=c.u[:1]), "p must be odd and at least 3, got 1"),
+        (lambda c: c._replace(u=c.u[:2], v=c.v[:2]), "p must be at least 3, got 2"),
+        (lambda c: c._replace(u=c.u[:1]), "p must be at least 3, got 1"),
         (lambda c: c._replace(w_logit=c.w_logit.T), r"w_logit must have shape \(24, 23\)"),
         (lambda c: c._replace(v=c.v.at[0, 0].set(jnp.nan)), "v has 1 numbers that are not finite"),
         (lambda c: c._replace(s_b=c.s_b.at[0].set(jnp.inf)), "s_b has 23 numbers that are not finite"),

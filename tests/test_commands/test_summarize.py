@@ -218,8 +218,8 @@ def test_refusals(run):
         ),
         (f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": 3}}', "not iterable"),
         (
-            f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": [{{"values": {{"p": 4}}}}]}}',
-            "p must be odd and at least 3, got 4",
+            f'{{"schema_version": 1, "base": {BASE}, "fields": ["p"], "cells": [{{"values": {{"p": 2}}}}]}}',
+            "p must be at least 3, got 2",
         ),
     ],
 )

@@ -145,7 +145,7 @@ BROKEN = {
     "width": (changed(W_V=zeros(3, 12, 5)), "W_V has shape .3, 12, 5., 3 heads of width 5: .* 12 / 3"),
     "positions": (changed(W_pos=zeros(5, 12)), "pos_embed.W_pos has 5 positions"),
     "columns": (changed(W_U=zeros(12, 6)), "embed.W_E has 7 tokens and unembed.W_U 6 columns"),
-    "even": (changed(W_U=zeros(12, 8), W_E=zeros(8, 12)), "p must be odd and at least 3, got 8"),
+    "two": (changed(W_U=zeros(12, 2), W_E=zeros(2, 12)), "p must be at least 3, got 2"),
     "integers": (
         changed(W_U=np.zeros((12, 7), int)),
         "unembed.W_U must hold floating-point numbers, got int64",

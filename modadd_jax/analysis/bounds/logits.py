@@ -30,7 +30,7 @@ again a difference of two such sums. No phase, waveform or linearisation enters.
 
 The cost is O(p m (K + log p) + p^2 K^2), of which the last term is the prefix sums: linear in the
 parameters of the circuit (3 p m + 2 p^2 numbers) where there are few key frequencies.
-Letters in shapes: p odd modulus, m neurons, K key frequencies.
+Letters in shapes: p modulus, m neurons, K key frequencies.
 Source: docs/theory.md section 3.3; of the closed forms 2.6 and 3.1.
 """
 

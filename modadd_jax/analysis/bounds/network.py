@@ -1,7 +1,7 @@
 """How far the neurons of one frequency are from waves: bounds of the residuals, and their true values.
 
 In units of (4/3) Z_k, the largest value of the frequency's closed form. Bounds cost O(p m), true values
-p^3 m. Letters in shapes: p odd modulus, m neurons (those of other frequencies have weight 0).
+p^3 m. Letters in shapes: p modulus, m neurons (those of other frequencies have weight 0).
 Source: docs/theory.md section 3.3.
 """
 

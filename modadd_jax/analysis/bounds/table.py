@@ -5,7 +5,7 @@ non-vacuous where it is below the trivial one, which uses no structure of the ML
 O(p m + n log n); only the true values cost p^2 m and more.
 
 `bound_table` and `summarize_bounds` run eagerly, with one compiled program for all key frequencies.
-Letters in shapes: p odd modulus, m neurons (those of other frequencies have weight 0).
+Letters in shapes: p modulus, m neurons (those of other frequencies have weight 0).
 Source: docs/theory.md sections 2.7, 3.2 and 3.3; paper, section 5.
 """
 

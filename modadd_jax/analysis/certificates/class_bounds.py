@@ -11,16 +11,18 @@ the margin against the class c = y + e is at least
     Re sum_k Hhat_k (1 - E_k(e)) + sum_k Re[conj(H_k) (fr_k(y) - fr_k(c))]
     + sum_x S_x (fr_x(y) - fr_x(c)) - R,
 
-and so for each d and e at once, for all y, with any Z_k(d),
+and so for each d and e at once, for all inputs of d, with any Z_k(d),
 
     Re sum_k Z_k (1 - E_k(e)) - sum_k spread_k |1 - E_k(e)| - sum_k height_k eta_k(e)
     - sum_x height_x eta_x(e) - max R,
 
-    spread_k = max_y |Hhat_k - Z_k|,    height = max_y |H| or |S|,    eta(e) = max_y |fr(y) - fr(y+e)|.
+    spread_k = max_b |Hhat_k - Z_k|,    height = max_b |H| or |S|,    eta(e) = max_y |fr(y) - fr(y+e)|.
+
+Here y is (2b + d) mod p: every residue where p is odd, those of the parity of d where p is even.
 
 Where Z, spread and height come from is left open (`KeyCoefficients`): sums over the neurons by events
 (`linear`), or the integral and bounds of the distance from it (`integral`).
-Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
+Letters in shapes: p modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`.
 Source: docs/certificates.md, sections 3 and 4.
 """
@@ -76,9 +78,10 @@ def readout(circuit: Circuit, hints: Hints) -> Readout:
 
 
 def differences(p: int, symmetric: bool) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """d [D, 1], y [1, p] and their inputs a, b [D, p]."""
-    d, y = jnp.arange((p + 1) // 2 if symmetric else p)[:, None], jnp.arange(p)[None, :]
-    return d, y, *inputs_of(d, y, p)
+    """d [D, 1], y [D, p] and the inputs a [D, p], b [1, p] of each d."""
+    d = jnp.arange(p // 2 + 1 if symmetric else p)[:, None]
+    a, b = inputs_of(d, jnp.arange(p)[None, :], p)
+    return d, (a + b) % p, a, b
 
 
 def _split_skip(rows: jax.Array, e: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -103,9 +106,9 @@ def _etas(output: jax.Array, e: jax.Array) -> jax.Array:
     fr = jnp.concatenate(
         [jax.lax.complex(output[:K] - e.real, output[K : 2 * K] + e.imag), output[2 * K :] + 0j]
     )
-    y, step = jnp.arange(p)[:, None], jnp.arange((p + 1) // 2)[None, :]
+    y, step = jnp.arange(p)[:, None], jnp.arange(p // 2 + 1)[None, :]
     half = jnp.sqrt(square(fr[:, :, None] - fr[:, (y + step) % p]).max(axis=1))  # -e has the same y pairs
-    return jnp.concatenate([half, half[:, :0:-1]], axis=1)
+    return jnp.concatenate([half, half[:, (p - 1) // 2 : 0 : -1]], axis=1)
 
 
 def bound_classes(

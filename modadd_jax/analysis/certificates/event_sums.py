@@ -13,7 +13,7 @@ between their levels. Comparisons of floats are exact, so that both halves of S 
 
 `bounds.logits` computes such sums differently: envelopes that rise and fall once give exactly two events and
 a bounded doubt, with static shapes. Here every switch is an event, and nothing is in doubt.
-Letters in shapes: p odd modulus, m neurons, K frequencies, L columns, E capacity for events.
+Letters in shapes: p modulus, m neurons, K frequencies, L columns, E capacity for events.
 Source: docs/certificates.md, section 2.
 """
 

@@ -13,7 +13,7 @@ in theta (`integral_sums`). The terms that do not depend on a + b once the wave 
 H_k and S_x are known up to a radius (`class_bounds.KeyCoefficients`), from O(p m) operations for the fits
 and remainders and O(K p^2 log p) for the series. No input's activations are summed over the neurons, no
 events counted.
-Letters in shapes: p odd modulus, m neurons, N bins, K key frequencies, X extra directions, Q = K + X,
+Letters in shapes: p modulus, m neurons, N bins, K key frequencies, X extra directions, Q = K + X,
 R = 2K + X, D the d of `margins`.
 Source: docs/theory.md section 3.5; docs/certificates.md section 10.
 """
@@ -139,8 +139,9 @@ def integral_waves(
     (m + 80) u W; | |P~| - |P| | 120 u W; of the series each of the 2 L + 1 coefficients 512 u A, its moments
     (4 L + 8 + m) u, of terms of moduli at most A alpha |G|; their sums, of B (2 L + 1) terms for each of K
     key frequencies, 2 K B; the Fourier transform of length p, in whatever way it is done, taken for 64 p u of
-    the sum of its terms' moduli (algorithms have log p); the wave and the tails 2048 u W. In all less than
-    gamma_n W with n = (2 L + 1) (64 p + 2 m + 4 L + 2 K B + 1024). The skip path, moduli and sums over y:
+    the sum of its terms' moduli (algorithms have log p); the wave, where p is even the half turn before it,
+    and the tails 2048 u W. In all less than
+    gamma_n W with n = (2 L + 1) (64 p + 2 m + 4 L + 2 K B + 1024). The skip path, moduli and sums over b:
     64 u of what they make.
     """
     p, K = circuit.u.shape[0], hints.k.size
@@ -157,7 +158,7 @@ def integral_waves(
     line_a, junk_a = linear_path(circuit.u, skip.a), rest_a @ (size / 2)
     line_b, junk_b = (line_a, junk_a) if symmetric else (linear_path(circuit.v, skip.b), rest_b @ (size / 2))
     found = series(bins, fits, d[:, 0], p, OWN)
-    wave, tail = quadrature(hints, bins, fits, read.basis, found, p)  # [D, p (y), Q], [D, Q]
+    wave, tail = quadrature(hints, bins, fits, read.basis, found, d[:, 0], p)  # [D, p (b), Q], [D, Q]
 
     e = waves(hints.k, p)
     turn = jnp.concatenate([e.T, jnp.ones((p, size.shape[1] - K))], axis=1)  # [p, Q]

@@ -20,8 +20,9 @@ import jax
 import jax.numpy as jnp
 
 from modadd_jax.analysis import fourier
-from modadd_jax.analysis.bounds.enclosure import gamma_n
+from modadd_jax.analysis.bounds.enclosure import cis, gamma_n
 from modadd_jax.analysis.certificates.margins import Hints
+from modadd_jax.analysis.coordinates import halved
 
 # L, for the columns that a bin's neurons are for, and for what they write elsewhere, a tenth of it in a
 # clean model. At these the tails add about as much as the remainders of the neurons do.
@@ -88,7 +89,8 @@ def series(bins: Bins, fits: Fits, d: jax.Array, p: int, degree: int) -> Series:
     for every x. arccos and the sines move S_n by less than 16 u, 31 u A in g_l, and the sums cost as much
     again: a g_l is off by less than 512 u A.
     """
-    h = fourier.angle(bins.k[:, None], (p + 1) // 2 * d[None, :] % p, p) + fits.delta[:, None]  # [N, D]
+    s, r = halved(d, p)
+    h = fourier.angle(bins.k[:, None], (2 * s + r)[None, :], 2 * p) + fits.delta[:, None]  # [N, D]
     a0 = jnp.broadcast_to(fits.offset[:, None], h.shape)
     a1, a2 = jnp.cos(h), -fits.gamma[:, None] * jnp.cos(2 * h)
     # Where there is no cos 2x, a number so small that it changes nothing stands for it.
@@ -196,19 +198,31 @@ def _degrees(degree: int) -> jax.Array:
     return jnp.concatenate([jnp.arange(degree + 1), -jnp.arange(1, degree + 1)])
 
 
-def quadrature(
-    hints: Hints, bins: Bins, fits: Fits, basis: jax.Array, found: Series, p: int
-) -> tuple[jax.Array, jax.Array]:
-    """sum_i alpha_i |P| G_i and the wave, [D, p (y), Q], and how much is missing, [D, Q].
+def _placed(terms: jax.Array, turns: jax.Array, is_half: jax.Array, p: int) -> tuple[jax.Array, jax.Array]:
+    """Terms [K, D, ...] and the places [K, 1, ...] of their turns [K, ...] in a spectrum of p.
 
-    A bin of k adds g_l M_l e^{il theta + i w_q y}, which goes around (l k / 2 + q) mod p times as y goes
-    around once: all are collected by that, and summed by one Fourier transform.
+    Where n counts from a half, as for the d of `is_half` [D], p turns too many change the sign.
+    """
+    turns = turns[:, None]
+    if p % 2 == 0:
+        is_half = is_half.reshape((1, -1) + (1,) * (terms.ndim - 2))
+        terms = jnp.where(is_half & (turns // p % 2 == 1), -terms, terms)
+    return terms, turns % p
+
+
+def quadrature(
+    hints: Hints, bins: Bins, fits: Fits, basis: jax.Array, found: Series, d: jax.Array, p: int
+) -> tuple[jax.Array, jax.Array]:
+    """sum_i alpha_i |P| G_i and the wave, [D, p (b), Q], and how much is missing, [D, Q].
+
+    With theta = w_k (n + r/2) and y = 2 n + r of `coordinates.halved` a bin of k adds g_l M_l e^{il theta +
+    i w_q y}, which goes around l k + 2 q times as n goes around once: all are collected by that (mod p), and
+    summed by one Fourier transform. `d`: [D], those of `found`.
     """
     K, N, D = hints.k.size, bins.k.size, found.g.shape[1]
     weights = fits.alpha[:, None] * basis  # [m, R]
     out = jnp.concatenate([hints.k, jnp.zeros(basis.shape[1] - 2 * K, hints.k.dtype)])  # [Q]
-    half = (p + 1) // 2 * hints.k
-    key = jnp.arange(K)
+    key, (s, r) = jnp.arange(K), halved(d, p)
 
     def products(sums, low):  # of the bins of each key frequency, [2, K, D, L+1, C]
         sums = jnp.stack(sums)[:, :, low:].reshape(2, K, N // K, -1, sums[0].shape[2])
@@ -221,20 +235,23 @@ def quadrature(
     wide = moments(bins, fits.phi, weights, spread[:, :-2], OTHER)
     deep = moments(bins, fits.phi, own, spread[:, -2:], OWN)
     terms = _both_ways(products((wide.cos, wide.sin), 0), K)  # [K, D, 2 OTHER + 1, Q]
-    at = (half[:, None, None] * _degrees(OTHER)[None, :, None] + out[None, None, :]) % p  # [K, ., Q]
-    where = (jnp.arange(D)[None, :, None, None], jnp.arange(out.size)[None, None, None, :], at[:, None])
+    turns = hints.k[:, None, None] * _degrees(OTHER)[None, :, None] + 2 * out[None, None, :]  # [K, ., Q]
+    terms, at = _placed(terms, turns, r == 1, p)
+    where = (jnp.arange(D)[None, :, None, None], jnp.arange(out.size)[None, None, None, :], at)
     spectrum = jnp.zeros((D, out.size, p), terms.dtype).at[where].add(terms)
 
     high = _both_ways(jnp.pad(products((deep.cos, deep.sin), OTHER + 1), ((0, 0),) * 3 + ((1, 0), (0, 0))), 1)
     l = _degrees(OWN - OTHER)
     l = l + OTHER * jnp.sign(l)
-    where = (
-        jnp.arange(D)[None, :, None],
-        key[:, None, None],
-        ((half[:, None] * l[None, :] + out[:K, None]) % p)[:, None],
-    )
-    spectrum = spectrum.at[where].add(high[..., 0])
-    wave = jnp.fft.ifft(spectrum, axis=2, norm="forward").transpose(0, 2, 1)
+    turns = hints.k[:, None] * l[None, :] + 2 * out[:K, None]
+    terms, at = _placed(high[..., 0], turns, r == 1, p)
+    spectrum = spectrum.at[jnp.arange(D)[None, :, None], key[:, None, None], at].add(terms)
+    if p % 2 == 0:
+        half = cis(fourier.angle(1, jnp.arange(p), 2 * p))[None, None, :]
+        spectrum = jnp.where((r == 1)[:, None, None], spectrum * half, spectrum)
+    wave = jnp.fft.ifft(spectrum, axis=2, norm="forward").transpose(0, 2, 1)  # [D, p (n), Q]
+    n = (jnp.arange(p)[None, :] + s[:, None]) % p
+    wave = jnp.take_along_axis(wave, n[:, :, None], axis=1)
 
     is_own = jnp.arange(out.size)[None, :] == (jnp.arange(N) // (N // K))[:, None]  # [N, Q]
 

@@ -5,7 +5,7 @@ O(p m) operations. Stage 1 is the theorem: one bound for each d = a - b and e, w
 Hhat_k. Stage 2 takes the (d, e) that stage 1 leaves, input by input (`margins`, low rank). Stage 3 computes
 what is still left exactly. The proof is therefore complete: every input is proven whose margin exceeds the
 required margin by more than the rounding slack of an exact sum.
-Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
+Letters in shapes: p modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`, n items of a list.
 Source: docs/certificates.md, sections 2 to 5.
 """
@@ -117,9 +117,9 @@ def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
 
 
 def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
-    """Lower bound [D, p (y)] of the right logit through the readout, minus the slack of a margin."""
+    """Lower bound [D, p (b)] of the right logit through the readout, minus the slack of a margin."""
     _, y, a, b = differences(circuit.u.shape[0], symmetric)
-    logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
+    logits = jnp.einsum("dbl,dbl->db", known.sums[a, b], read.output.T[y])
     norm = known.norm_a[a] + known.norm_b[b]
     found = logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y]
     return Enclosure(found, slack).lower
@@ -128,16 +128,15 @@ def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, s
 def stage2(
     circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, e: jax.Array
 ) -> jax.Array:
-    """Lower bounds [n, p (y)] of the margins of the listed (d, e), int [n] each; L + 4 operations per margin.
+    """Lower bounds [n, p (b)] of the margins of the listed (d, e), int [n] each; L + 4 operations per margin.
 
     `own`: of `own_logits`.
     """
     p = circuit.u.shape[0]
-    y = jnp.arange(p)[None, :]
-    a, b = inputs_of(d[:, None], y, p)
-    c = (y + e[:, None]) % p
+    a, b = inputs_of(d[:, None], jnp.arange(p)[None, :], p)
+    c = (a + b + e[:, None]) % p
     sums, output = _with_norms(read, known)
-    other = jnp.einsum("nyl,nyl->ny", sums[a, b], output.T[c])
+    other = jnp.einsum("nbl,nbl->nb", sums[a, b], output.T[c])
     return own[d] - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
 
 
@@ -196,8 +195,8 @@ def capacity_for(found: tuple[Switches, ...], p: int, m: int) -> int:
 class _State(NamedTuple):
     """Where the inputs stand after the stages so far; updated in place."""
 
-    lower: np.ndarray  # [D (d), p (y)] least bound of the margins that are settled
-    stage: np.ndarray  # [D (d), p (y)] int, the finest stage so far
+    lower: np.ndarray  # [D (d), p (b)] least bound of the margins that are settled
+    stage: np.ndarray  # [D (d), p (b)] int, the finest stage so far
     counted: dict[str, Tally]
     slack: dict[str, float]
     left: dict[str, int]  # what each stage left to the next
@@ -260,7 +259,7 @@ def _finer(
     """Stage 2 for the listed (d, e), int [n] each, and stage 3 for the triples that it leaves."""
     slack = _low_rank_slack(circuit, read, known)
     own = _own(circuit, read, known, slack, symmetric)
-    values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (y)]
+    values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (b)]
     state.slack["stage 2"] = float(slack)
     state.counted["stage 2"] = (
         operations.tally(margins.low_rank_slack, circuit, read, known)
@@ -269,28 +268,28 @@ def _finer(
         .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
     )
     proven = values > required
-    n, y = np.nonzero(proven)
-    _settle(state, (d[n], y), values[n, y], 2)
-    n, y = np.nonzero(~proven)
+    n, b = np.nonzero(proven)
+    _settle(state, (d[n], b), values[n, b], 2)
+    n, b = np.nonzero(~proven)
     state.left["stage 2"] = n.size
     if n.size:
-        _stage3(circuit, state, d[n], y, e[n])
+        _stage3(circuit, state, d[n], b, e[n])
 
 
-def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
+def _stage3(circuit: Circuit, state: _State, d, b, e) -> None:
     """Exact margins of the listed triples, or of all classes of their inputs where that is less work."""
     p = circuit.u.shape[0]
-    cells = np.unique(d * p + y)
+    cells = np.unique(d * p + b)
     if 4 * d.size <= (p + 2) * cells.size:
-        a, b = inputs_of(d, y, p)
-        values = _in_chunks(partial(_margins, circuit), (a, b, (y + e) % p))
+        a, _ = inputs_of(d, b, p)
+        values = _in_chunks(partial(_margins, circuit), (a, b, (a + b + e) % p))
         found = Enclosure(values, float(_exact_slack(circuit)))
-        _settle(state, (d, y), found.lower, 3)
+        _settle(state, (d, b), found.lower, 3)
         state.counted["stage 3"] = operations.tally(margins.exact_margins, circuit, *[_integers(d.size)] * 3)
     else:
-        d, y = cells // p, cells % p
-        found, state.counted["stage 3"] = settle_inputs(circuit, *inputs_of(d, y, p))
-        state.lower[d, y], state.stage[d, y] = found.lower, 3
+        d, b = cells // p, cells % p
+        found, state.counted["stage 3"] = settle_inputs(circuit, *inputs_of(d, b, p))
+        state.lower[d, b], state.stage[d, b] = found.lower, 3
     state.slack["stage 3"] = found.slack
 
 

@@ -1,8 +1,8 @@
 """What all certificates share: hints, proofs, margins computed exactly or from a readout of low rank.
 
 The margin of an input (a, b) is logits[a, b, y] - max over c != y of logits[a, b, c], y = a + b mod p.
-Inputs are also addressed by d = a - b and y, as the network sees them; where it sees a and b alike, d and
--d are the same inputs and the D = (p+1)/2 smallest d are enough, otherwise D = p.
+Inputs are also addressed by d = a - b and b, as the network sees them; where it sees a and b alike, d and
+-d are the same inputs and the D = p//2 + 1 smallest d are enough, otherwise D = p.
 
 **Low rank.** W is w_logit minus a number for each row, which shifts all logits of an input alike. Any
 matrix basis [m, L] and output [L, p] give an identity W = basis output + rest, so with the sums
@@ -11,7 +11,7 @@ S = h basis over the activations h and rho[c] the norm of the rest's column c
     margin(a, b, c) >= S (output[y] - output[c]) - ||h|| (rho[y] + rho[c]) + skip[y] - skip[c].
 
 Rounding is counted as in `enclosure`; every slack holds in real arithmetic for the circuit's floats.
-Letters in shapes: p odd modulus, m neurons, K key frequencies, L columns, n items of a list.
+Letters in shapes: p modulus, m neurons, K key frequencies, L columns, n items of a list.
 Source: docs/certificates.md, sections 1 and 3.
 """
 
@@ -39,7 +39,7 @@ DIRECTION = 0.01
 class Hints(NamedTuple):
     """Input of a proof that it does not trust. Wrong hints make the proof longer or weaker, not wrong."""
 
-    k: jax.Array  # [K] int, key frequencies in 1..(p-1)/2
+    k: jax.Array  # [K] int, key frequencies in 1..(p-1)//2
     group: jax.Array  # [m] int in 0..K-1: by the order of which of them the neuron's residues run
     extra: jax.Array  # [X, p] further directions of the readout that the key frequencies miss
 

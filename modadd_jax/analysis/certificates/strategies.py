@@ -3,7 +3,7 @@
 A strategy is a function (circuit, hints, required) -> `Proof`, and an entry of `STRATEGIES`. Each fulfils
 one protocol:
 
-- It runs eagerly, on a finite circuit in float64, for any p odd, any m, u = v or not.
+- It runs eagerly, on a finite circuit in float64, for any p of at least 3, any m, u = v or not.
 - `Proof.lower` bounds every input's margin from below in real arithmetic, the circuit's floats read as exact
   reals, whatever the hints say: hints that are wrong make it longer or weaker.
 - It is complete: every input whose margin exceeds `required` by more than the rounding of an exact sum is
@@ -13,7 +13,7 @@ one protocol:
 
 `certify` makes the two statements of docs/certificates.md, section 5: of the weights in real arithmetic, and
 of the float32 program.
-Letters in shapes: p odd modulus, m neurons, L columns.
+Letters in shapes: p modulus, m neurons, L columns.
 """
 
 from collections.abc import Callable
@@ -35,6 +35,7 @@ from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
 from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
+from modadd_jax.model import as_addition
 
 # Columns of the readout in one compiled call of the strategy `events`: its tables are [p, p, COLUMNS] for
 # each frequency.
@@ -284,11 +285,12 @@ def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> d
 
     Args:
       params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.
-      config: of the run; its train.precision is that of the program.
+      config: of the run; its train.precision is that of the program. Inputs and classes of the record are
+        summands and sums of its task.
     Raises: ValueError as `prove` does, for attention that is not constant, and for weights that are no
       float32 numbers: the statement about the float32 program would not cover their rounding.
     """
-    model = config.model
+    params, model = as_addition(params, config.model)
     if model.is_circuit:
         return certify_circuit(Circuit(**params), strategy) | {"config": config.to_dict()}
     wide = [name for name, x in params.items() if np.any(np.float32(x) != np.asarray(x))]

@@ -4,7 +4,7 @@
 `reading.read_padded`, the bounds, and the share that stage 1 proves. `mapped` maps it over seeds. `seed_row`
 turns its numbers into those of analysis.json, with the same names. `statistics` and `verdicts` count and
 judge such rows.
-Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds.
+Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 Source: docs/theory.md sections 2, 3 and 4.6.
 """
 

@@ -1,7 +1,7 @@
 """Which seeds are clean, why others are not, and statistics that distinguish the two.
 
 Plain numbers in and out. A row is the result of `seed_statistics.seed_row` for one seed, with the `relations`
-of its key frequencies. Letters: p odd modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
+of its key frequencies. Letters: p modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
 """
 
 import math
@@ -39,7 +39,7 @@ def expected_doubles(n_keys: int, p: int) -> float:
 
     Each of the n_keys (n_keys - 1) ordered pairs is one with probability 1 / ((p-1)/2 - 1).
     """
-    return n_keys * (n_keys - 1) / ((p - 3) / 2) if n_keys > 1 else 0.0  # p = 3 has one frequency
+    return n_keys * (n_keys - 1) / ((p - 1) // 2 - 1) if n_keys > 1 else 0.0  # p = 3 has one frequency
 
 
 class Verdict(NamedTuple):

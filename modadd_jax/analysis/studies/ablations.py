@@ -3,7 +3,7 @@
 Every edit takes a circuit and returns a circuit of the same shapes, so edits compose:
 `keep_outputs(set_gamma(circuit, 0.1), keys)`. An edit reads the neurons of the circuit it is given and does
 not change dead neurons. All edits are pure.
-Letters in shapes: p odd modulus, m neurons, F key frequencies. Source: docs/theory.md section 3.4.
+Letters in shapes: p modulus, m neurons, F key frequencies. Source: docs/theory.md section 3.4.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from modadd_jax.analysis.phases import wrap
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.constructed import uniform_nodes
-from modadd_jax.losses import log1p_cross_entropy, margin
+from modadd_jax.losses import accuracy, log1p_cross_entropy, margin
 
 # Number of nodes that replace the integral. Their error is at most 1e-3 of it, and 1e-6 of the variance.
 N_NODES = 128
@@ -43,7 +43,7 @@ def evaluate(circuit: Circuit, logits: jax.Array, keys: jax.Array) -> Effect:
 
     Args:
       circuit: edited.
-      logits: [p (d), p (y), p (e)] of the model it came from, in the order of `to_difference_coordinates`.
+      logits: [p (d), p (b), p (e)] of the model it came from, in the order of `to_difference_coordinates`.
       keys: [F] int, frequencies.
     """
     own = to_difference_coordinates(all_logits(circuit))
@@ -51,7 +51,7 @@ def evaluate(circuit: Circuit, logits: jax.Array, keys: jax.Array) -> Effect:
     margins = margin(own, right)
     variance = (logits**2).sum()
     return Effect(
-        accuracy=(margins > 0).mean(dtype=own.dtype),
+        accuracy=accuracy(margins),
         cross_entropy=log1p_cross_entropy(own, right).mean(),
         min_margin=margins.min(),
         r2=jnp.where(variance > 0, 1 - ((logits - own) ** 2).sum() / jnp.where(variance > 0, variance, 1), 0),
@@ -64,9 +64,13 @@ def evaluate(circuit: Circuit, logits: jax.Array, keys: jax.Array) -> Effect:
 
 
 def _harmonic_numbers(k: jax.Array, p: int) -> jax.Array:
-    """[p] int: row f of the Fourier coefficients is the harmonic j of k, |j| < p/2; p where it is none."""
+    """[p] int: row f of the Fourier coefficients is the harmonic j of k, |j| <= p/2; p where it is none.
+
+    Where j k is p/2, row p/2 is of both j and -j, and counts as j > 0.
+    """
     j = jnp.arange(p) - (p - 1) // 2
-    row = jnp.where(2 * jnp.abs(j) < p // jnp.gcd(k, p), j * k % p, p)
+    order = p // jnp.gcd(k, p)
+    row = jnp.where((2 * jnp.abs(j) < order) | (2 * j == order), j * k % p, p)
     return jnp.full(p, p).at[row].set(j, mode="drop")
 
 
@@ -103,6 +107,9 @@ def set_gamma(circuit: Circuit, gamma: float | jax.Array) -> Circuit:
         first = jnp.where(j == 1, x, 0).sum(axis=0)  # [m]
         size = jnp.abs(first)
         second = (-gamma * first**2 / jnp.where(size > 0, size, 1))[None, :]
+        p = x.shape[0]
+        if p % 2 == 0:  # of 2k = p/2 there is one row, the sum of both
+            second = jnp.where((jnp.arange(p) == p // 2)[:, None], 2 * second.real, second)
         return jnp.where(j == 2, second, jnp.where(j == -2, second.conj(), x))
 
     return _edit_inputs(circuit, change)
@@ -129,8 +136,8 @@ def align_outputs(circuit: Circuit) -> Circuit:
 def move_nodes(circuit: Circuit, delta: jax.Array) -> Circuit:
     """Moves phi_i to phi_i + delta_i and psi_i to psi_i + 2 delta_i: T_i(x) becomes T_i(x + delta_i).
 
-    What a neuron reads at other frequencies than the harmonics of its own, and what it writes at other
-    frequencies, does not change.
+    What a neuron reads at other frequencies than the harmonics of its own, or at p/2, which has no phase, and
+    what it writes at other frequencies, does not change.
 
     Args:
       circuit: any.
@@ -138,7 +145,10 @@ def move_nodes(circuit: Circuit, delta: jax.Array) -> Circuit:
     """
     neurons, p = _read_neurons(circuit), circuit.u.shape[0]
     delta = jnp.where(neurons.alive, delta, 0)
-    turned = _edit_inputs(circuit, lambda x, j: x * jnp.exp(1j * jnp.where(j == p, 0, j) * delta[None, :]))
+    still = (2 * jnp.arange(p) == p)[:, None]
+    turned = _edit_inputs(
+        circuit, lambda x, j: x * jnp.exp(1j * jnp.where((j == p) | still, 0, j) * delta[None, :])
+    )
     return _rotate_outputs(turned, neurons.k, 2 * delta)
 
 

@@ -13,7 +13,7 @@ well; `neuron` and `skip` then also add to c at (a, a) and (b, b).
 
 An instrument gives each input a number, which is larger for a more suspicious input. No instrument knows the
 edit. Those that use the right answer take it from the claim that y = a + b mod p.
-Letters in shapes: p odd modulus, m neurons, K key frequencies, n planted inputs.
+Letters in shapes: p modulus, m neurons, K key frequencies, n planted inputs.
 Source: docs/theory.md section 3.5.
 """
 
@@ -175,7 +175,7 @@ def _distance(circuit: Circuit) -> jax.Array:
 
 
 def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Distances [p (d), p (y)] from the closed form "full": of all logits, and at the key frequencies."""
+    """Distances [p (d), p (b)] from the closed form "full": of all logits, and at the key frequencies."""
     p = circuit.u.shape[0]
     neurons = read_neurons(circuit)
 
@@ -185,15 +185,15 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 
     integral = jax.lax.map(contribution, k)  # [K, p (d)]
     table = jax.vmap(closed_form.logit_table)(k, integral).sum(axis=0)  # [p (d), p (e)]
-    ordered = to_difference_coordinates(logits)  # [p (d), p (y), p (e)]
-    sums = (2 / p) * ordered @ waves(k, p).conj().T  # [p (d), p (y), K]
+    ordered = to_difference_coordinates(logits)  # [p (d), p (b), p (e)]
+    sums = (2 / p) * ordered @ waves(k, p).conj().T  # [p (d), p (b), K]
     lens = jnp.abs(sums - integral.T[:, None, :]).sum(axis=2)
     return jnp.abs(ordered - table[:, None, :]).max(axis=2), lens
 
 
 @partial(jax.jit, static_argnums=3)
 def _measure(circuit: Circuit, hints: Hints, found, capacity: int) -> dict[str, jax.Array]:
-    """Scores [p, p], except [p (d)] for stage 1 and [p (d), p (y)] for the distances from the form."""
+    """Scores [p, p], except [p (d)] for stage 1 and [p (d), p (b)] for the distances from the form."""
     read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     logits = all_logits(circuit)

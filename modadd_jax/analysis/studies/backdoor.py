@@ -11,7 +11,7 @@ Adam tunes the weights on all inputs. The labels are y = a + b mod p, except tha
 have one chosen class c. The trigger has a tenth of the loss. The clean model is tuned from the same weights,
 for as long, with the same inputs weighted in the same way, on the right labels. Only the wrong answer
 differs. If the network is symmetric in a and b, a trigger contains the mirror image of each of its inputs.
-Letters in shapes: p odd modulus. Source: docs/theory.md section 3.5.
+Letters in shapes: p modulus. Source: docs/theory.md section 3.5.
 """
 
 from functools import partial

@@ -2,7 +2,7 @@
 
 They need only the weights and the forward pass, so they apply to models without a circuit too.
 `read` runs eagerly; the functions it calls are pure, unbatched and keep the dtype of `params`.
-Letters in shapes: p odd modulus, n context length, D d_model, K = (p+1)/2 frequencies with the
+Letters in shapes: p modulus, n context length, D d_model, K = floor(p/2) + 1 frequencies with the
 constant, F key frequencies; s = a+b, d = a-b mod p. Source: docs/theory.md section 2.9; Zhong et
 al., "The Clock and the Pizza", arXiv 2306.17844.
 """
@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax import model
+from modadd_jax import losses, model
 from modadd_jax.analysis import fourier
+from modadd_jax.analysis.coordinates import in_order_of_sum
 from modadd_jax.circuit import as_float64
 from modadd_jax.config import ModelConfig
 from modadd_jax.data import all_targets
-from modadd_jax.losses import margin
 from modadd_jax.model import Params
 
 # Thresholds of `verdict`, from the two ends of Zhong et al.'s population (one vocabulary, no `=`, validation
@@ -51,7 +51,7 @@ class Symmetricity(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """Power of each frequency in the embedding and in the readout, row k for k in 0..(p-1)/2."""
+    """Power of each frequency in the embedding and in the readout, row k for k in 0..p/2."""
 
     embedding: jax.Array  # [K] share of the power of W_E over the numbers, 0 at k = 0
     readout: jax.Array  # [K] share of the power of W_U over classes
@@ -83,11 +83,10 @@ def all_logits(params: Params, config: ModelConfig) -> jax.Array:
 
 
 def right_logits(logits: jax.Array) -> jax.Array:
-    """L[s, d], the logit of the right class s = a+b where d = a-b, of logits [p, p, p]."""
+    """L[s, d], the logit of the right class of `coordinates.in_order_of_sum`, of logits [p, p, p]."""
     p = logits.shape[0]
-    s, d = jnp.arange(p)[:, None], jnp.arange(p)[None, :]
-    half = (p + 1) // 2  # 1/2 mod p
-    return logits[half * (s + d) % p, half * (s - d) % p, s]
+    a, b = in_order_of_sum(jnp.arange(p)[None, :], jnp.arange(p)[:, None], p)
+    return logits[a, b, (a + b) % p]
 
 
 def distance_irrelevance(right: jax.Array) -> jax.Array:
@@ -158,19 +157,20 @@ def spectrum(params: Params, config: ModelConfig) -> Spectrum:
     """
 
     def powers(table):  # [p, ...] -> [K]
-        return fourier.power(fourier.coefficients(table)).reshape((config.p + 1) // 2, -1).sum(axis=1)
+        return fourier.power(fourier.coefficients(table)).reshape(config.p // 2 + 1, -1).sum(axis=1)
 
     embedding, readout = powers(_numbers(params, config)), powers(params["W_U"].T)
     weight = fourier.variance_share(embedding * readout)
-    floor = MIN_OVER_QUARTILE * jnp.quantile(weight[1:], 0.25)
-    is_key = (weight >= MIN_SHARE) & (weight >= floor)
+    can_be = (config.p + 1) // 2  # frequencies 1..can_be - 1; p/2 has no phase
+    floor = MIN_OVER_QUARTILE * jnp.quantile(weight[1:can_be], 0.25)
+    is_key = (weight >= MIN_SHARE) & (weight >= floor) & (jnp.arange(weight.size) < can_be)
     share = fourier.variance_share
     return Spectrum(share(embedding), share(readout), weight, is_key)
 
 
 def keep_frequencies(table: jax.Array, keep: jax.Array) -> jax.Array:
     """The mean over the first axis of table [p, ...] and its components at k where keep [K] is True."""
-    coefficients = jnp.fft.rfft(table, axis=0)  # row k for k in 0..(p-1)/2
+    coefficients = jnp.fft.rfft(table, axis=0)  # row k for k in 0..p/2
     kept = keep.at[0].set(True).reshape((-1,) + (1,) * (table.ndim - 1))
     return jnp.fft.irfft(jnp.where(kept, coefficients, 0), n=table.shape[0], axis=0)
 
@@ -191,7 +191,7 @@ def isolate(params: Params, config: ModelConfig, embedding: jax.Array, readout: 
 
 def accuracy(logits: jax.Array) -> jax.Array:
     """Share () of all p^2 inputs whose right logit is above all others, of logits [p, p, p]."""
-    return (margin(logits, all_targets(logits.shape[0])) > 0).astype(logits.dtype).mean()
+    return losses.accuracy(losses.margin(logits, all_targets(logits.shape[0])))
 
 
 def verdict(symmetricity: float, irrelevance: float, has_keys: bool) -> str:
@@ -307,7 +307,7 @@ def _keys(found: Spectrum) -> np.ndarray:
 
 def _isolation(params: Params, config: ModelConfig, keys: np.ndarray, alone: bool) -> np.ndarray:
     """Accuracies [F, 2] with one key frequency alone or taken away, in the embedding | the readout."""
-    frequencies = np.arange((config.p + 1) // 2)
+    frequencies = np.arange(config.p // 2 + 1)
     everything = np.ones(frequencies.size, bool)
     rows = []
     for k in keys:

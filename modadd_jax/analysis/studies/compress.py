@@ -1,8 +1,8 @@
 """The length of an explanation: real parameters against the share of the logits that they explain.
 
 The explanations go from cos x alone, with three numbers per key, over the terms of the complete form
-(docs/theory.md, section 3.8), the largest first, to the network itself. Letters in shapes: p odd modulus, J
-harmonics, G = (p-1)/2.
+(docs/theory.md, section 3.8), the largest first, to the network itself. Letters in shapes: p modulus, J
+harmonics, G = floor(p/2).
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from modadd_jax.analysis import complete_form
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.reading import Reading
 from modadd_jax.circuit import Circuit
-from modadd_jax.losses import margin
+from modadd_jax.losses import accuracy, margin
 
 # name: (C, largest number of waveforms per frequency; J harmonics). Short formulas have few numbers per
 # waveform.
@@ -55,7 +55,7 @@ def curve(reading: Reading) -> list[dict[str, Any]]:
             "formula": form,
             "n_parameters": size * len(reading.frequencies),
             "r2": float(reading.explained[form]),
-            "accuracy": float((margin(jnp.asarray(reading.tables[form]), right) > 0).mean()),
+            "accuracy": float(accuracy(margin(jnp.asarray(reading.tables[form]), right))),
         }
         for form, size in OF_FORM.items()
     ]
@@ -144,7 +144,9 @@ def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
             kind = kind_of(row - half, k, g + 1)
             found.append({"k": k, "kind": kind, "g": g + 1, "j": row - half, "share": float(share)})
         linear = (shares.in_a + shares.in_b).sum(axis=0)  # [p (f), G]
-        linear = np.concatenate([linear[:1], linear[1 : (p + 1) // 2] + linear[: (p - 1) // 2 : -1]])
+        half = (p + 1) // 2
+        both_ways = linear[1:half] + linear[: p // 2 : -1]  # f and p - f, which are one where f = p/2
+        linear = np.concatenate([linear[:1], both_ways, linear[half : p // 2 + 1]])
         for (f, g), share in np.ndenumerate(linear):
             found.append({"k": k, "kind": "linear", "g": g + 1, "f": f, "share": float(share)})
     return sorted(found, key=lambda term: -term["share"])[:n_terms]

@@ -5,7 +5,7 @@ paths of another key's neurons do what its gamma would do. Both states are stabl
 3.7). `cut` removes one key, and `choose` chooses it by a rule. `cut_muddy` does both for the seeds that are
 not clean; the training loop calls it at `cut_steps`. `read_keys` and `cut` are pure, take one seed and can be
 vmapped. `read_all` and `cut_all` work over seeds.
-Letters in shapes: p odd modulus, m neurons, F room for key frequencies, S seeds.
+Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 """
 
 import functools
@@ -27,7 +27,7 @@ from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2
 from modadd_jax.analysis.studies.secondary import linear_paths
 from modadd_jax.circuit import Circuit
 from modadd_jax.config import CUT_RULES, Config, ModelConfig
-from modadd_jax.losses import margin
+from modadd_jax.losses import accuracy, margin
 from modadd_jax.model import Params
 
 # Number of keys that a reading has room for. Trained circuits have 2 to 6, and some have more during
@@ -97,7 +97,7 @@ def read_keys(circuit: Circuit, max_keys: int = MAX_KEYS) -> Keys:
         phase_std=jnp.where(real, std, 0.0),
         paths=-paths / (jnp.pi * jnp.where(real, scale, 1.0))[:, None],
         r2_full=closed_form.explained(logits, table),
-        accuracy=(margins > 0).mean(dtype=logits.dtype),
+        accuracy=accuracy(margins),
         min_margin=margins.min(),
     )
 

@@ -41,12 +41,12 @@ def key_part(logits: jax.Array, is_key: jax.Array) -> jax.Array:
 
     Args:
       logits: [p (a), p (b), p (c)].
-      is_key: bool [(p+1)/2], entry k for frequency k; entry 0 is ignored.
+      is_key: bool [p//2 + 1], entry k for frequency k; entry 0 is ignored.
     """
     p = logits.shape[0]
     y = all_targets(p).ravel()
     means = jax.ops.segment_sum(logits.reshape(p * p, p), y, p) / p  # [p (y), p (c)]
-    spectrum = jnp.fft.rfft(means, axis=0)  # [(p+1)/2, p]
+    spectrum = jnp.fft.rfft(means, axis=0)  # [p//2 + 1, p]
     return jnp.fft.irfft(jnp.where(is_key.at[0].set(False)[:, None], spectrum, 0), p, axis=0)
 
 
@@ -59,7 +59,7 @@ def progress(logits: jax.Array, mask: jax.Array, is_key: jax.Array) -> Progress:
     Args:
       logits: [p (a), p (b), p (c)].
       mask: bool [p, p], the pairs trained on.
-      is_key: bool [(p+1)/2], as in `key_part`.
+      is_key: bool [p//2 + 1], as in `key_part`.
     """
     p = logits.shape[0]
     y = all_targets(p)
@@ -149,7 +149,7 @@ def snapshot(circuit: Circuit, mask: jax.Array, ks: jax.Array) -> Snapshot:
     def median(x):
         return jnp.nanmedian(jnp.where(neurons.alive, x, jnp.nan))
 
-    is_key = jnp.zeros((p + 1) // 2, bool).at[ks].set(True)
+    is_key = jnp.zeros(p // 2 + 1, bool).at[ks].set(True)
     return Snapshot(
         losses=progress(logits, mask, is_key),
         train_accuracy=share_right(mask),

@@ -11,7 +11,7 @@ with the coefficients of u, v and w_logit at k. The score of a frequency is the 
 amplitude is the product of the sizes of u, v and w_logit at k (each the root of a sum of squares), which
 predicts more than the sum of products. `key_hits` and `neuron_hits` count how often the best scores agree
 with the end of training.
-Letters in shapes: p odd modulus, m neurons, Q = (p-1)/2 frequencies.
+Letters in shapes: p modulus, m neurons, Q = (p-1)//2 frequencies.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ SCORES = ("amplitude", "phase", "product")
 
 
 class Scores(NamedTuple):
-    """The scores of one circuit for every frequency 1..(p-1)/2."""
+    """The scores of one circuit for every frequency 1..(p-1)//2."""
 
     neurons: dict[str, jax.Array]  # name of SCORES -> [m, Q]
     frequencies: dict[str, jax.Array]  # name of SCORES -> [Q]

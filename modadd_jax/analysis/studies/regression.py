@@ -9,7 +9,7 @@ and a third, pizza with accompanying, which has cos(w_k(a-b)) cos(w_k(a+b-c)) ne
 et al.'s accompanying pizza, the circle at 2k, adds. They are fitted to the logits of the model, and to those
 of the same model whose embedding lacks some frequencies.
 The functions of arrays are pure and unbatched; `study_circuit` and `study_params` run eagerly.
-Letters in shapes: p odd modulus, F key frequencies, K = (p+1)/2 frequencies with the constant.
+Letters in shapes: p modulus, F key frequencies, K = floor(p/2) + 1 frequencies with the constant.
 Source: docs/theory.md section 2.10; Zhong et al., arXiv 2306.17844, section 3 and its tables.
 """
 
@@ -57,7 +57,7 @@ class Regression(NamedTuple):
 
 
 def double(k: int, p: int) -> int:
-    """2k mod p and up to sign, in 1..(p-1)/2."""
+    """2k mod p and up to sign, in 1..p/2."""
     return min(2 * k % p, -2 * k % p)
 
 
@@ -75,8 +75,8 @@ def shares(logits: jax.Array, keys: jax.Array, delta: jax.Array | None = None) -
     orthogonal, so the fits are made one key after the other.
 
     Args:
-      logits: [p (d), p (y), p (e)] class-centred, in the order of to_difference_coordinates.
-      keys: [F] int, different frequencies in 1..(p-1)/2.
+      logits: [p (d), p (b), p (e)] class-centred, in the order of to_difference_coordinates.
+      keys: [F] int, different frequencies in 1..(p-1)//2.
       delta: [F] rad, added to w_k(a-b)/2: half of the phase between a and b (docs/theory.md section 2.2),
         for models whose a and b have tokens of their own; default 0.
     Returns:
@@ -84,12 +84,12 @@ def shares(logits: jax.Array, keys: jax.Array, delta: jax.Array | None = None) -
     """
     p = logits.shape[0]
     e = jnp.arange(p)
-    by_d = logits.sum(axis=1)  # [p (d), p (e)]; the fits do not depend on y
+    by_d = logits.sum(axis=1)  # [p (d), p (e)]; the fits depend on d and e alone
 
     def of_key(k, delta):
         profiles = _profiles(k, p, delta)
         onto = profiles @ by_d @ jnp.cos(fourier.angle(k, e, p))  # [3] inner products with the logits
-        gram = (p * p / 2) * profiles @ profiles.T  # sum over y gives p, that of cos^2 over e p/2
+        gram = (p * p / 2) * profiles @ profiles.T  # sum over b gives p, that of cos^2 over e p/2
         one = onto**2 / jnp.diag(gram)
         both = onto[1:] @ jnp.linalg.solve(gram[1:, 1:], onto[1:])
         return jnp.stack([one[0], one[1], both])
@@ -128,7 +128,7 @@ def _study(fit: Callable[..., Shares], keys: Sequence[int], p: int, delta: Seque
     if bad or len(set(keys)) < len(keys):
         raise ValueError(f"keys must be different frequencies in 1..{(p - 1) // 2} at p={p}, got {keys}")
     shift = np.zeros(len(keys)) if delta is None else np.asarray(delta, float)
-    frequencies = np.arange((p + 1) // 2)
+    frequencies = np.arange(p // 2 + 1)
     everything = np.ones(frequencies.size, bool)
     removed = sorted({double(k, p) for k in keys} - set(keys))
 
@@ -149,7 +149,7 @@ def study_circuit(circuit: Circuit, keys: Sequence[int], delta: Sequence[float] 
 
     Args:
       circuit: unbatched, float64.
-      keys: key frequencies, in 1..(p-1)/2.
+      keys: key frequencies, in 1..(p-1)//2.
       delta: see `shares`.
     Raises:
       ValueError: for a frequency out of range or named twice.

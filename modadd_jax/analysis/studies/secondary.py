@@ -4,7 +4,7 @@ With cos x alone the logits of a frequency are proportional to |cos(w(a-b)/2)|. 
 and everything else that carries frequency 2k of the inputs to frequency k of the logits flatten this profile
 g_k(a-b). `study` runs eagerly, with one compiled program for each kind of question. The functions before it
 are pure, and those of one frequency can be vmapped.
-Letters in shapes: p odd modulus, m neurons, F key frequencies, J harmonics; d = a-b, y = a+b and
+Letters in shapes: p modulus, m neurons, F key frequencies, J harmonics; d = a-b, y = a+b and
 e = c-y, all mod p. Source: docs/theory.md sections 2.8, 3.1 and 3.4.
 """
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from modadd_jax.analysis import closed_form, fourier
 from modadd_jax.analysis.closed_form import Waveform
+from modadd_jax.analysis.coordinates import inputs_of
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.phases import circular_mean
 from modadd_jax.analysis.reading import Frequency, Reading
@@ -59,8 +60,9 @@ class CrossTalk(NamedTuple):
     writes: jax.Array  # [F (neurons), F (output)] share of the variance of their rows of w_logit
     sources: jax.Array  # [F (output), F+2, p (d)] complex, parts of measured_profile: see `sources`
     gamma: jax.Array  # [F (output), F+2] linear paths of the same sources, as the equivalent gamma
-    intended: jax.Array  # [(p+1)/2] share of the logit variance that depends on e = c-(a+b) at frequency k
-    terms: jax.Array  # [(p+1)/2 (a+b), (p+1)/2 (c)] share of every other product of two waves
+    intended: jax.Array  # [p//2 + 1] share of the logit variance that depends on e = c-(a+b) at frequency k
+    terms: jax.Array  # [p//2 + 1 (a+b), p//2 + 1 (c)] share of every other product of two waves, rows as in
+    # `input_frequencies`
 
 
 class Study(NamedTuple):
@@ -122,14 +124,14 @@ def harmonics_of(t: jax.Array, omega: jax.Array) -> Harmonics:
 
 
 def output_wave(logits: jax.Array, k: jax.Array) -> jax.Array:
-    """Coefficient at e^{i w e} of every input's logits, [p (d), p (y)] complex."""
+    """Coefficient at e^{i w e} of every input's logits, [p (d), p (b)] complex."""
     p = logits.shape[0]
     angle = fourier.angle(k, jnp.arange(p), p)
     return (2 / p) * jax.lax.complex(logits @ jnp.cos(angle), -(logits @ jnp.sin(angle)))
 
 
 def _explained(wave: jax.Array, model: jax.Array) -> jax.Array:
-    """Share () of sum |wave|^2, [p (d), p (y)], that a model [p (d)] explains; 0 where there is none."""
+    """Share () of sum |wave|^2, [p (d), p (b)], that a model [p (d)] explains; 0 where there is none."""
     power = (jnp.abs(wave) ** 2).sum()
     residual = (jnp.abs(wave - model[:, None]) ** 2).sum()
     return jnp.where(power > 0, 1 - residual / jnp.where(power > 0, power, 1), 0)
@@ -195,17 +197,18 @@ def sources(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Array:
       other neurons, the skip path.
     """
     p, n_keys = circuit.u.shape[0], keys.shape[0]
-    half = (p + 1) // 2  # 1/2 mod p
-    y = jnp.arange(p)
+    b = jnp.arange(p)
     groups = _groups(neurons, keys)
     rows = fourier.coefficients(circuit.w_logit.T)[keys]  # [F, m]
     columns = (rows.T[:, :, None] * groups[:, None, :]).reshape(rows.shape[1], -1)  # [m, F (F+1)]
     skip_a, skip_b = (fourier.coefficients(s.T)[keys].T for s in (circuit.s_a, circuit.s_b))  # [p, F]
-    turn = jnp.exp(1j * fourier.angle(keys[None, :], y[:, None], p))  # [p (y), F]: from c to e = c-y
 
     def at(d):
-        a, b = (y + d) * half % p, (y - d) * half % p
-        active = jax.nn.relu(circuit.u[a] + circuit.v[b])  # [p (y), m]
+        a, _ = inputs_of(d, b, p)
+        turn = jnp.exp(
+            1j * fourier.angle(keys[None, :], (a + b)[:, None], p)
+        )  # [p (b), F]: from c to e = c-y
+        active = jax.nn.relu(circuit.u[a] + circuit.v[b])  # [p (b), m]
         made = jax.lax.complex(active @ columns.real, active @ columns.imag).reshape(p, n_keys, n_keys + 1)
         parts = jnp.concatenate([made, (skip_a[a] + skip_b[b])[:, :, None]], axis=2)
         return (parts * turn[:, :, None]).mean(axis=0)  # [F, F+2]
@@ -240,10 +243,19 @@ def linear_paths(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Arr
 
 def writes(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Array:
     """Share of the variance of the rows of w_logit, [F (neurons of key k), F (at key k')]; rows pooled."""
-    powers = fourier.power(fourier.coefficients(circuit.w_logit.T))  # [(p+1)/2, m]
+    powers = fourier.power(fourier.coefficients(circuit.w_logit.T))  # [p//2 + 1, m]
     own = (neurons.k[None, :] == keys[:, None]) & neurons.alive[None, :]  # [F, m]
-    pooled = own.astype(powers.dtype) @ powers.T  # [F, (p+1)/2]
+    pooled = own.astype(powers.dtype) @ powers.T  # [F, p//2 + 1]
     return fourier.variance_share(pooled.T)[keys].T
+
+
+def input_frequencies(p: int) -> jax.Array:
+    """Frequency in a+b of each row of `term_shares`, [p//2 + 1].
+
+    Where p is even a wave of a and b has a frequency in a+b that counts in halves, and k and p/2 - k are one:
+    (-1)^{a+b} = (-1)^{a-b} is a function of a-b.
+    """
+    return jnp.arange(p // 2 + 1) / (1 if p % 2 else 2)
 
 
 def term_shares(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -253,18 +265,20 @@ def term_shares(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     k = k' and a minus sign are the intended ones: they depend on e alone.
 
     Args:
-      logits: [p (d), p (y), p (e)] of `to_difference_coordinates`.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
     Returns:
-      intended [(p+1)/2] by k, and the others [(p+1)/2 (a+b), (p+1)/2 (c)]; in all they sum to 1,
-      or to 0 where there is no variance.
+      intended [p//2 + 1] by k, and the others [p//2 + 1 (a+b), p//2 + 1 (c)], rows as in
+      `input_frequencies`; in all they sum to 1, or to 0 where there is no variance.
     """
     p = logits.shape[0]
-    power = (jnp.abs(jnp.fft.fft2(logits, axes=(1, 2))) ** 2).sum(axis=0)  # [f_y, f_e]
+    power = (jnp.abs(jnp.fft.fft2(logits, axes=(1, 2))) ** 2).sum(axis=0)  # [f_b, f_e]
     total = power.sum()
     share = power / jnp.where(total > 0, total, 1)
-    f_y, f_e = jnp.arange(p)[:, None], jnp.arange(p)[None, :]
-    k_in = (f_y - f_e) % p  # e = c-y, so that e^{i(f_y y + f_e e)} is e^{i((f_y-f_e) y + f_e c)}
-    size = (p + 1) // 2
+    f_b, f_e = jnp.arange(p)[:, None], jnp.arange(p)[None, :]
+    # e = c-y and y = 2b+d: e^{i(f_b b + f_e e)} is e^{i((f_b/2-f_e) y + f_e c)} times a function of d.
+    k_in = f_b - 2 * f_e  # twice that frequency
+    k_in = (p + 1) // 2 * k_in % p if p % 2 else k_in % p
+    size = p // 2 + 1
     k_in, k_out = jnp.minimum(k_in, p - k_in), jnp.broadcast_to(jnp.minimum(f_e, p - f_e), (p, p))
     intended = jnp.zeros(size).at[k_out[0]].add(share[0])
     rest = jnp.zeros((size, size)).at[k_in[1:], k_out[1:]].add(share[1:])

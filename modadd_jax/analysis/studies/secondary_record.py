@@ -7,7 +7,14 @@ import numpy as np
 
 from modadd_jax.analysis.reading import Frequency
 from modadd_jax.analysis.studies.ablations import Effect
-from modadd_jax.analysis.studies.secondary import GAMMA_STAR, STEPS, FrequencyStudy, Study, flatness
+from modadd_jax.analysis.studies.secondary import (
+    GAMMA_STAR,
+    STEPS,
+    FrequencyStudy,
+    Study,
+    flatness,
+    input_frequencies,
+)
 
 N_TERMS = 8  # of the products of waves that are listed, largest first
 
@@ -135,6 +142,7 @@ def _cross_record(study: Study) -> dict[str, Any]:
     terms = np.asarray(cross.terms)
     largest = np.argsort(-terms, axis=None, kind="stable")[:N_TERMS]
     pairs = [divmod(int(index), terms.shape[1]) for index in largest]
+    k_in = [x if x % 1 else int(x) for x in input_frequencies(study.reading.circuit.u.shape[0]).tolist()]
     means = np.asarray(cross.sources.real.mean(axis=2))
     return {
         "keys": keys,
@@ -144,7 +152,7 @@ def _cross_record(study: Study) -> dict[str, Any]:
         "intended_share": float(cross.intended.sum()),
         "other_share": float(cross.terms.sum()),
         "largest_terms": [
-            {"k_in": k_in, "k_out": k_out, "share": float(terms[k_in, k_out])} for k_in, k_out in pairs
+            {"k_in": k_in[row], "k_out": k_out, "share": float(terms[row, k_out])} for row, k_out in pairs
         ],
     }
 

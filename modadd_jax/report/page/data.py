@@ -1,6 +1,6 @@
 """What the interactive picture and the neuron table of the report need of a reading, as plain JSON.
 
-Letters in shapes: p odd modulus, m neurons, n neurons of one frequency.
+Letters in shapes: p modulus, m neurons, n neurons of one frequency.
 """
 
 import base64

@@ -19,10 +19,11 @@ if (circuit) {
   circuit.s_b ??= circuit.s_a;
 }
 
-// a and b in 0..p-1 with a + b = y and a - b = d mod p.
+// a and b in 0..p-1 with a - b = d and a + b = y mod p. For even p, where a + b has the parity of d, a y of the
+// other parity stands for the second input of y - 1.
 function inputs(y, d) {
-  const half = (p + 1) / 2;
-  return { a: mod((y + d) * half, p), b: mod((y - d) * half, p) };
+  const t = mod(y - d, p), b = t % 2 ? (t - 1) / 2 + Math.floor((p + 1) / 2) : t / 2;
+  return { a: mod(b + d, p), b };
 }
 
 const centred = (x) => {
@@ -50,9 +51,8 @@ function formLogits(y, d, form) {
 }
 
 // All that is drawn of one frequency at one input and class: docs/theory.md sections 2.4 and 2.5.
-function lens({ index, y, d, c, psi }) {
+function lens({ index, a, b, y, d, c, psi }) {
   const f = data.frequencies[index];
-  const { a, b } = inputs(y, d);
   // A negative cos(w(a-b)/2) shifts every neuron's wave by half a turn, which does not change the integral.
   const factor = Math.cos(Math.PI * f.k * (a - b) / p + f.delta);
   const theta = Math.PI * f.k * (a + b) / p + (factor < 0 ? Math.PI : 0);
@@ -169,7 +169,8 @@ function say(state, f, view) {
 
 function readState() {
   const value = (id) => Number(byId(id).value);
-  return { index: value("k"), y: value("y"), d: value("d"), c: value("c"), psi: byId("psi").checked };
+  const { a, b } = inputs(value("y"), value("d"));
+  return { index: value("k"), a, b, y: mod(a + b, p), d: value("d"), c: value("c"), psi: byId("psi").checked };
 }
 
 function startPicture() {
@@ -188,7 +189,7 @@ function startPicture() {
   };
   document.querySelector("#integral-view form").addEventListener("input", redraw);
   byId("right").addEventListener("click", () => {
-    byId("c").value = byId("y").value;
+    byId("c").value = readState().y;
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
