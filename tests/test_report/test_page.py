@@ -257,7 +257,8 @@ def test_the_page_computes_what_the_library_does(shown, reading, index, y, d, c)
     tab, _ = shown
     p = reading.circuit.u.shape[0]
     for psi in (True, False):
-        view = tab.evaluate("state => lens(state)", {"index": index, "y": y, "d": d, "c": c, "psi": psi})
+        state = {"index": index, "y": y, "d": d, "c": c, "psi": psi}
+        view = tab.evaluate("state => lens({...state, ...inputs(state.y, state.d)})", state)
         a, b = view["a"], view["b"]
         assert ((a + b) % p, (a - b) % p) == (y, d)
         exact = _lens(reading.frequencies[index], p, a + b, c)
