@@ -1,4 +1,4 @@
-"""The logits as a formula without exceptions: what the neurons of a key write, harmonic by harmonic.
+"""The complete closed form of the logits: what the neurons of a key write, harmonic by harmonic.
 
 The neurons of a key frequency k are sorted into a few classes, each with one waveform T. What a class writes
 at frequency g of the classes c is, to first order in how far its neurons are from T,

@@ -1,4 +1,4 @@
-"""An independent checker of certificates: NumPy alone, and nothing of the code that wrote them.
+"""An independent checker of certificates. It uses NumPy alone and none of the code that wrote them.
 
 It proves the theorem of docs/certificates.md again, whose sections are named here, from the weights
 (`weights`). Two things differ from the prover: S = h Gamma is summed over the neurons, which Lemma 1

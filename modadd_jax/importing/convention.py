@@ -22,7 +22,7 @@ MOST_NUMBERS = 1 << 23  # of a tensor: a hundred times those of a network of thi
 
 
 class Candidate(NamedTuple):
-    """One reading of the tensors."""
+    """One possible reading of the tensors."""
 
     assumes: str  # that no tensor says; "" for nothing
     params: dict[str, np.ndarray]  # of `model`
@@ -33,16 +33,15 @@ class Convention(NamedTuple):
     """How one kind of network keeps its weights.
 
     Attributes:
-      name: for --source.
-      says: what it is, in a line.
-      axes: its tensors by role -> their axes; these must be there.
-      names: role -> what the tensor may be called; a role that is not there is called as it is. `.weight` may
-        follow each.
-      optional: further tensors, by role, that may be there.
+      name: the value of --source.
+      says: a description in one line.
+      axes: role of a tensor -> its axes. All of these tensors are required.
+      names: role -> possible names of the tensor; by default the role itself. `.weight` may follow each name.
+      optional: further tensors, by role, that may be present.
       read: (tensors by role, sizes by letter, what the user or a config says) -> the candidates.
       example: of a circuit with u = v and no skip path, a state dict of this kind that computes it.
       arguments: of a config that came with the weights, what it says; raises ValueError.
-      passes_over: tensors that are stored and are no part of the function.
+      passes_over: stored tensors that are not part of the function.
     """
 
     name: str
@@ -74,7 +73,7 @@ def _find(state: Mapping[str, np.ndarray], names: tuple[str, ...]) -> str | None
 
 
 def match(convention: Convention, state: Mapping[str, np.ndarray]) -> Match:
-    """Which tensor has which role, and whether their shapes fit each other."""
+    """Assigns a role to each tensor, and checks that their shapes fit each other."""
     roles = {**convention.axes, **convention.optional}
     found = {role: _find(state, convention.names.get(role, (role,))) for role in roles}
     used = {role: name for role, name in found.items() if name is not None}
@@ -119,7 +118,7 @@ def numbers(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def check_size(p: int, m: int) -> None:
-    """Raises ValueError where a network has too many inputs to be measured on all of them."""
+    """Raises ValueError if a network has too many inputs to be measured on all of them."""
     cost = float(p) ** 3 * m
     if cost > LARGEST_COST:
         raise ValueError(f"p = {p} with {m} neurons: p^3 m = {cost:.1e} is above {LARGEST_COST:.0e}")

@@ -1,4 +1,4 @@
-"""Checkpoints of one architecture: steps of one training run, or seeds."""
+"""Families of checkpoints of one architecture: steps of one training run, or seeds."""
 
 import re
 from collections.abc import Mapping, Sequence

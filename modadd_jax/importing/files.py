@@ -1,7 +1,7 @@
 """State dicts on disk: .npz, .safetensors, and PyTorch's .pt and .pth. No code in a file is executed.
 
-A file is read as what it holds: arrays, and dictionaries of them. `tensors.tensors_of` finds the state dict
-in it. Every size that a file names is compared with the bytes that are there before memory is taken.
+The result is the content of the file: arrays, and dictionaries of them. `tensors.tensors_of` finds the state
+dict in it. Every size that a file names is compared with its bytes before memory is allocated.
 """
 
 import io
@@ -28,7 +28,7 @@ _SAFETENSORS = {
 
 
 def read_file(path: Path) -> Any:
-    """What a file holds: a dictionary of arrays, or of such dictionaries and whatever else.
+    """The content of a file: a dictionary of arrays, or of such dictionaries and other objects.
 
     Raises ValueError, one line, for a file that is none of these, or larger than LARGEST.
     """

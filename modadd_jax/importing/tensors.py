@@ -44,9 +44,9 @@ def _flat(tree: Mapping[Any, Any]) -> tuple[dict[str, np.ndarray], list[str], li
 
 
 def tensors_of(tree: Any) -> Tensors:
-    """The state dict: of the tree itself, or of the one entry of it that is named in NESTED.
+    """The state dict: the tree itself, or its one entry that is named in NESTED.
 
-    Raises ValueError where there is no tensor by name, and names what is there instead.
+    Raises ValueError if there are no tensors by name; the message names what is there instead.
     """
     if not isinstance(tree, Mapping):
         raise ValueError(f"it holds no state dict (tensors by name) but a {_kind(tree)}")

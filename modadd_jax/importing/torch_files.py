@@ -1,8 +1,8 @@
 """PyTorch's .pt and .pth files without torch, of both formats: a zip, or, before torch 1.6, pickles in a row.
 
-The pickle that says which tensors there are may call nothing but the functions below, which say where a
-tensor's bytes are. Whatever else it names becomes an `Unknown`, which does nothing: optimisers,
-schedulers and configs next to a state dict are passed over, and a state dict that needs one is refused.
+The pickle that lists the tensors can only call the functions below, which locate the bytes of a tensor.
+Everything else that it names becomes an `Unknown`, which does nothing. So optimisers, schedulers and configs
+next to a state dict are ignored, and a state dict that needs one of them is refused.
 """
 
 import io

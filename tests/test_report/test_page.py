@@ -159,17 +159,14 @@ def test_the_verdict_gives_its_reasons(reading, results):
     own = results | {"analysis.json": muddy | {"accuracy": 1.0}}
     text, _ = html.page(reading, own, {}, STAGES)
     said = text[text.index("The theory describes") : text.index('<ul class="claims')]
-    first, *reasons = re.split("The reasons are: |; ", " ".join(re.sub(r"<[^>]*>", "", said).split()))
-    assert first.startswith("The theory describes this circuit in part. Every answer is right.")
-    assert reasons == [
-        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, and a clean circuit has at "
-        f"most "
-        "0.03"
-        for f in spoiled
-    ] + [
-        "the closed form explains 0.5000 of the logit variance, and a clean circuit has at least 0.99. "
-        "Such a circuit is called muddy."
-    ]
+    said = " ".join(re.sub(r"<[^>]*>", "", said).split())
+    assert said.startswith("The theory describes this circuit in part. Every answer is right.")
+    stds = ", ".join(f"- rad for k = {f['k']}" for f in spoiled)
+    assert f"is at most 0.03 rad on every key frequency. Here it is {stds}. In a clean circuit" in said
+    assert said.endswith(
+        "explains at least 0.99 of the variance of the logits. Here it explains 0.5000. Such a circuit is "
+        "called muddy."
+    )
     text, _ = html.page(reading, results | {"analysis.json": muddy | {"accuracy": 0.9}}, {}, STAGES)
     assert "Some answers are wrong." in text
     assert "Such a circuit is called <i>failed</i>" in text
@@ -260,7 +257,8 @@ def test_the_page_computes_what_the_library_does(shown, reading, index, y, d, c)
     tab, _ = shown
     p = reading.circuit.u.shape[0]
     for psi in (True, False):
-        view = tab.evaluate("state => lens(state)", {"index": index, "y": y, "d": d, "c": c, "psi": psi})
+        state = {"index": index, "y": y, "d": d, "c": c, "psi": psi}
+        view = tab.evaluate("state => lens({...state, ...inputs(state.y, state.d)})", state)
         a, b = view["a"], view["b"]
         assert ((a + b) % p, (a - b) % p) == (y, d)
         exact = _lens(reading.frequencies[index], p, a + b, c)
