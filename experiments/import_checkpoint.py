@@ -9,7 +9,8 @@ nothing in it is executed. Its convention is recognised by names and shapes (mod
 lists what is known), or named by --source. What no tensor says (attention rate and scale, number of heads,
 which token is `=`) is tried, each way on all p^2 inputs; the way that answers best is taken and the others
 are named. The flags, or a config of the model (--config, or the .json of the same name next to the weights),
-say it instead. Where no way answers --min_accuracy of the inputs, nothing is written.
+say it instead. Where no way answers --min_accuracy of the inputs, nothing is written. --task says what it was
+trained to answer, where that is not a + b: subtract, multiply, or x,y for x a + y b.
 
 A folder or a glob of checkpoints becomes one workdir: the last number in each file's name is its step, for
 experiments.dynamics, or with --family seeds its seed, for experiments.summarize.
@@ -36,10 +37,11 @@ from modadd_jax.importing.registry import CONVENTIONS
 from modadd_jax.storage.load import Model
 from modadd_jax.storage.records import write_record
 from modadd_jax.storage.workdir import Workdir, holds_files
+from modadd_jax.tasks import NAMED
 from modadd_jax.training.step import TrainState
 
 IMPORT_FILE = "import.json"
-_GIVEN = ("attention_rate", "attention_scale", "separate_vocab", "n_heads")
+_GIVEN = ("attention_rate", "attention_scale", "separate_vocab", "n_heads", "task")
 
 
 def define_flags() -> None:
@@ -64,6 +66,9 @@ def define_flags() -> None:
     )
     flags.DEFINE_bool("separate_vocab", None, "Whether b has tokens of its own; default by the shapes.")
     flags.DEFINE_integer("n_heads", None, "torch_linear: the number of heads; default by the answers.")
+    flags.DEFINE_string(
+        "task", None, f"The question it answers: {', '.join(NAMED)} or x,y of x a + y b; default add."
+    )
     flags.DEFINE_float(
         "min_accuracy", detect.MIN_ACCURACY, "Share of all inputs below which the weights are refused."
     )
@@ -78,6 +83,7 @@ def _origin(file: Path, found: detect.Imported) -> dict[str, Any]:
         "weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "config": found.record,
         "assumed": chosen.assumes,
+        "task": chosen.model.task,
         "also_tried": [
             {"source": x.source, "assumed": x.assumes, "accuracy": x.accuracy} for x in found.others
         ],
@@ -126,6 +132,8 @@ def main() -> None:
     print(found.says())
     kind = "a circuit" if model.is_circuit else f"attention rate {model.attention_rate:.6g}"
     print(f"p = {model.p}, {model.d_mlp} neurons, {kind}")
+    if model.names.says:
+        print(model.names.says)
     print(
         f"all {model.p**2} pairs, in float64: accuracy {chosen.accuracy:.4%}, mean cross-entropy "
         f"{chosen.cross_entropy:.3e}, smallest margin {chosen.min_margin:.2f}"

@@ -5,6 +5,7 @@ tokens, n context length, D d_model, H heads, E d_head, m d_mlp, ... any batch a
 Source: docs/theory.md section 1; paper, section 2.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -19,7 +20,7 @@ Params = dict[str, jax.Array]
 
 
 class Internals(NamedTuple):
-    """What the forward pass computes on its way, for analysis. All at the last position."""
+    """Intermediate results of the forward pass, for analysis. All are at the last position."""
 
     pattern: jax.Array  # [..., H, n] attention of the last position to each token
     residual: jax.Array  # [..., D] residual stream between attention and MLP
@@ -88,10 +89,11 @@ def param_shapes(config: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
 def _orthogonal(weight: jax.Array) -> jax.Array:
     """The orthogonal factor of a normal matrix [r, c]: uniform among those with equal singular values.
 
-    They are sqrt(max(r, c)), so that the mean square of its entries is 1, as it was.
+    The singular values are sqrt(max(r, c)), so the mean square of the entries is 1, as for the normal matrix.
 
-    Under vmap one matrix after the other: jaxlib's batched qr (0.10.2) waits inside a thread of XLA's pool
-    for other threads of it, and two of them on a machine of two cores wait for each other without end.
+    Under vmap it takes one matrix after the other. jaxlib's batched qr (0.10.2) waits inside a thread of
+    XLA's pool for other threads of the pool. On a machine with two cores two such calls wait for each other
+    forever.
     """
     tall = weight if weight.shape[0] >= weight.shape[1] else weight.T
     q, r = jnp.linalg.qr(tall)
@@ -111,13 +113,13 @@ def _orthogonal_weight(name: str, weight: jax.Array) -> jax.Array:
 def init_params(key: jax.Array, config: ModelConfig) -> Params:
     """Fresh float32 parameters: random weights, biases zero. Consumes `key`.
 
-    gbmi and nanda draw normal weights (see `_std`). orthogonal makes every matrix of them one with equal
-    singular values (Saxe et al., arXiv 1312.6120). For p < d_model <= d_mlp the tables u = v and W_L of
-    the circuit then have orthogonal tokens of one size: every frequency, and its sine and cosine, starts
-    alike (docs/theory.md section 4.8).
+    gbmi and nanda draw normal weights (see `_std`). orthogonal replaces every matrix of them by one with
+    equal singular values (Saxe et al., arXiv 1312.6120). For p < d_model <= d_mlp the rows of the tables u =
+    v and the columns of W_L are then orthogonal and of one size: every frequency, with its sine and cosine,
+    starts with the same size (docs/theory.md section 4.8).
 
-    One draw is cut into all weights, in the order of their names: a draw for each would
-    compile the generator once for each, which takes longer than a thousand training steps.
+    One draw is cut into all weights, in the order of their names. A draw for each weight would compile the
+    generator once for each, which takes longer than a thousand training steps.
     """
     shapes = param_shapes(config)
     weights = [name for name in sorted(shapes) if name.startswith("W_")]
@@ -155,6 +157,35 @@ def sequences(a: jax.Array, b: jax.Array, config: ModelConfig) -> jax.Array:
     b = b + config.p if config.separate_vocab else b
     tokens = [a, b] + ([jnp.full_like(a, config.n_vocab - 1)] if config.eq_token else [])
     return jnp.stack(tokens, axis=-1).astype(jnp.int32)
+
+
+def as_addition(params: Params, config: ModelConfig) -> tuple[Params, ModelConfig]:
+    """The same network with its tokens renamed so that it is asked for a sum (tasks.py), and its config.
+
+    Rows of W_E and columns of W_U, or those of a circuit's tables, come in the order of the summands and of
+    the sum; no number changes. Where one embedding is renamed in two ways, b has tokens of its own in the
+    result. Differentiable; a model whose task is add comes back as it is.
+    """
+    if config.task == "add":
+        return params, config
+    names, p = config.names, config.p
+    own = config.separate_vocab or not names.is_even_handed
+    equals = not own if config.is_circuit else config.eq_token
+    new = dataclasses.replace(config, task="add", separate_vocab=own, eq_token=equals)
+    if config.is_circuit:
+        u, v, w_logit, s_a, s_b = (params[name] for name in ("u", "v", "w_logit", "s_a", "s_b"))
+        tables = {
+            "u": u[names.a],
+            "v": v[names.b],
+            "w_logit": w_logit[:, names.answer],
+            "s_a": s_a[names.a][:, names.answer],
+            "s_b": s_b[names.b][:, names.answer],
+        }
+        return tables, new
+    rows = [names.a, names.b + p * config.separate_vocab] if own else [names.a]
+    rows += [np.array([config.n_vocab - 1])] if config.eq_token else []
+    answers = {name: params[name][..., names.answer] for name in ("W_U", "b_U") if name in params}
+    return params | answers | {"W_E": params["W_E"][np.concatenate(rows)]}, new
 
 
 def frozen_params(params: Params, config: ModelConfig) -> dict[str, bool]:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "modadd_jax"
 # A module may import those of its own floor and of the floors before it.
 FLOORS = (
-    ("__init__", "float64", "jax_internals", "config", "presets"),
+    ("__init__", "float64", "jax_internals", "tasks", "config", "presets"),
     ("data",),
     ("losses",),
     ("model",),

@@ -166,7 +166,7 @@ def test_a_config_from_before_a_field_has_its_default():
 def test_an_imported_model_has_no_training():
     assert IMPORTED.to_dict().keys() == {"model", "imported"}
     assert IMPORTED.differing_fields(Config(model=CHANGED.model)) == {"imported": (True, False)}
-    with pytest.raises(ValueError, match="an imported model has no training of ours"):
+    with pytest.raises(ValueError, match="an imported model has no training here"):
         IMPORTED.replace(weight_decay=2.0)
     with pytest.raises(ValueError, match="imported must be bool, got 1"):
         Config(imported=1)

@@ -1,7 +1,7 @@
 """The checker's way from weights to circuit: NumPy alone, and nothing of the code that certificates use.
 
 The circuit in float64, and how far two roundings move a margin that no circuit shows: folding the weights,
-and running the network in float32 (docs/certificate.md, sections 1 and 5). W: float32 weights in float64.
+and running the network in float32 (docs/certificates.md, sections 1 and 5). W: float32 weights in float64.
 Rounding: gamma_n = n u / (1 - n u), u the unit roundoff (Higham). Letters: p modulus, m neurons, D d_model.
 """
 
@@ -41,6 +41,37 @@ def sha256(params: dict[str, np.ndarray]) -> str:
         x = np.ascontiguousarray(params[name])
         lines += f"{name} {hashlib.sha256(f'{x.dtype.str}{x.shape}'.encode() + x.tobytes()).hexdigest()}\n"
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _orders(task: str, p: int) -> list[np.ndarray]:
+    """The token of each summand as a and as b, and the class of each sum, [p] each: theory.md, section 1.
+
+    The token t is the summand x t as a and y t as b, or its logarithm. Raises ValueError for another task.
+    """
+    if task == "multiply":
+        powers = ([pow(g, i, p + 1) for i in range(p)] for g in range(1, p + 1))
+        return 3 * [np.array(next(row for row in powers if sorted(row) == list(range(1, p + 1)))) - 1]
+    x, y = map(int, {"add": "1,1", "subtract": "1,-1"}.get(task, task).split(","))
+    summands = [factor * np.arange(p) % p for factor in (x, y, 1)]
+    if any(len(set(each.tolist())) < p for each in summands):
+        raise ValueError(f"config.model.task: {task} gives two tokens the same summand modulo {p}")
+    return [np.argsort(each) for each in summands]
+
+
+def as_addition(W: dict[str, np.ndarray], model: dict[str, Any]) -> tuple[dict, dict]:
+    """The network that adds, of one whose task is another, and its config: tokens in another order."""
+    if model.get("task", "add") == "add":
+        return W, model
+    a, b, answer = _orders(model["task"], model["p"])
+    if model.get("architecture") == "circuit":
+        turned = {"u": W["u"][a], "v": W["v"][b], "w_logit": W["w_logit"][:, answer]}
+        return turned | {"s_a": W["s_a"][a][:, answer], "s_b": W["s_b"][b][:, answer]}, model
+    own = model["separate_vocab"] or not np.array_equal(a, b)
+    rows = [a, b + model["p"] * model["separate_vocab"]][: 1 + own] + [[len(W["W_E"]) - 1]] * model[
+        "eq_token"
+    ]
+    turned = {name: W[name][..., answer] for name in ("W_U", "b_U") if name in W}
+    return W | turned | {"W_E": W["W_E"][np.concatenate(rows)]}, model | {"separate_vocab": own}
 
 
 def _tokens(W: dict, model: dict) -> tuple[list[np.ndarray], float]:

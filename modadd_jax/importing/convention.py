@@ -1,11 +1,12 @@
-"""What a convention of weights is, and the parts that conventions share.
+"""The type of a convention of weights, and the parts that conventions share.
 
-A convention declares the names of its tensors and their axes, how they become a transformer's parameters or
-a circuit's tables, and a small network of its own kind. One file of `conventions/` each; `registry.py` lists
-them. Axes are letters with a factor: "m 2E" is a matrix with as many columns as twice the size E. Letters:
+A convention declares the names and axes of its tensors, how they become the parameters of a transformer or
+the tables of a circuit, and a small example network. Each convention has one file in `conventions/`, and
+`registry.py` lists them. Axes are letters with a factor: "m 2E" is a matrix with twice E columns. Letters:
 p modulus, V vocabulary, n context length, D d_model, H heads, E d_head or embedding width, m d_mlp.
 """
 
+import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -127,6 +128,29 @@ def check_size(p: int, m: int) -> None:
 def exact(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """All in float64; raises ValueError as `numbers`."""
     return {name: numbers(name, array) for name, array in tensors.items()}
+
+
+# Axes of numbers, of inputs and of classes, by parameter.
+_NUMBERS: dict[str, tuple[int, ...]] = {
+    "W_E": (0,), "W_U": (1,), "b_U": (0,), "u": (0,), "v": (0,), "w_logit": (1,),
+    "s_a": (0, 1), "s_b": (0, 1),
+}  # fmt: skip
+
+
+def asked(candidate: Candidate, task: str) -> Candidate:
+    """A candidate that was read as one that adds, as one of another task.
+
+    Where the tensors have a token and a class of 0, those are left out for multiply. Raises ValueError where
+    the modulus and the task do not fit.
+    """
+    params, model = candidate.params, dataclasses.replace(candidate.model, task=task)
+    if model.p < candidate.model.p:
+        zeros = {"W_E": [0, candidate.model.p][: 1 + model.separate_vocab]}
+        params = dict(params)
+        for name in params.keys() & _NUMBERS.keys():
+            for axis in _NUMBERS[name]:
+                params[name] = np.delete(params[name], zeros.get(name, [0]), axis=axis)
+    return Candidate(candidate.assumes, params, model)
 
 
 def circuit_candidate(

@@ -1,4 +1,4 @@
-"""Other people's state dicts and ours: names and shapes, nothing else. No disk, no computation in between.
+"""Converts state dicts of other conventions to the names and shapes of this project. No disk, no computation.
 
 Two conventions, both of one layer without layer norm, names as in TransformerLens:
 
@@ -227,7 +227,7 @@ def zhong_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
     needed = ("C", "attn_coeff", "diff_vocab")
     missing = [name for name in needed if name not in record]
     if missing:
-        raise ValueError(f"config has no {', '.join(missing)}: it is none of Zhong et al.'s")
+        raise ValueError(f"config has no {', '.join(missing)}: it is not a config of Zhong et al.")
     p, coefficient = record["C"], record["attn_coeff"]
     if not isinstance(coefficient, (int, float)) or not 0 <= coefficient <= 1:
         raise ValueError(f"config: attn_coeff must be in [0, 1], got {coefficient!r}")
@@ -280,7 +280,7 @@ def transformer_lens_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
 def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
     """The config that goes with an exported state dict: HookedTransformer's fields, and what it has not."""
     if config.is_circuit:
-        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp}
+        return {"architecture": "circuit", "p": config.p, "d_mlp": config.d_mlp, "task": config.task}
     return {
         "n_layers": 1,
         "d_model": config.d_model,
@@ -295,6 +295,7 @@ def transformer_lens_record(config: ModelConfig) -> dict[str, Any]:
         "attention_rate": config.attention_rate,
         "attention_scale": config.attention_scale,
         "separate_vocab": config.separate_vocab,
+        "task": config.task,
     }
 
 

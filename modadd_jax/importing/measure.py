@@ -1,4 +1,4 @@
-"""What a candidate answers, on all p^2 inputs, in float64 and in memory for one row of them."""
+"""Answers of a candidate on all p^2 inputs, in float64. Memory is that of one row of inputs."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -68,11 +68,12 @@ def _of_transformer(params: model.Params, config: ModelConfig) -> Answers:
 
 @float64.enabled()
 def answers(params: dict[str, Any], config: ModelConfig) -> dict[str, float]:
-    """Accuracy, mean cross-entropy (nats) and smallest margin (logits) over all inputs.
+    """Accuracy, mean cross-entropy (nats) and smallest margin (logits) over all inputs of the model's task.
 
     Raises ValueError where there are too many of them.
     """
     check_size(config.p, config.d_mlp)
+    params, config = model.as_addition(params, config)
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     separable = config.is_separable
     found = _of_circuit(fold(exact, config)) if separable else _of_transformer(exact, config)

@@ -4,6 +4,7 @@ A study is one entry of `modadd_jax.report.studies.STUDIES`. Its command, its st
 its tables, its figures and its part of the report are fields of that entry.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +13,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from matplotlib.figure import Figure
 
 from modadd_jax import circuit as circuits
 from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds import table as bounds
-from modadd_jax.config import Config
 from modadd_jax.figures.style import save
+from modadd_jax.model import as_addition
 from modadd_jax.report.table import Table, markdown
 from modadd_jax.storage.load import Model
 from modadd_jax.storage.records import write_record
@@ -33,6 +33,7 @@ class Subject:
 
     Attributes:
       model: the weights.
+      params, config: the same network as one that adds; where its task is another, with its tokens renamed.
       workdir: of the run; None for weights of no run.
       additive: whether, where the attention is not constant, `circuit` is the part u(a) + v(b) of the model;
         otherwise such a model has no circuit.
@@ -42,14 +43,13 @@ class Subject:
     def __init__(self, model: Model, workdir: Workdir | None = None, additive: bool = False):
         self.model, self.workdir, self.additive = model, workdir, additive
         self.records: dict[str, Mapping[str, Any]] = {"config.json": model.config.to_dict()}
+        self.params, renamed = as_addition(model.params, model.config.model)
+        self.config = dataclasses.replace(model.config, model=renamed)
 
     @property
-    def params(self) -> dict[str, np.ndarray]:
-        return self.model.params
-
-    @property
-    def config(self) -> Config:
-        return self.model.config
+    def relabelled(self) -> str:
+        """Which tokens are read as which summands, in sentences; "" for a model that was trained to add."""
+        return self.model.config.model.names.says
 
     @property
     def step(self) -> int:
@@ -68,7 +68,7 @@ class Subject:
 
     @functools.cached_property
     def circuit(self) -> circuits.Circuit:
-        """Folded in float64 from the float32 weights. Raises ValueError where the model has no circuit."""
+        """Folded in float64 from the float32 weights. Raises ValueError if the model has no circuit."""
         if not self.additive:
             circuits.check_separable(self.config.model)
         nearest = self.nearest
@@ -144,7 +144,9 @@ class Study(NamedTuple):
     # Which function makes a number: places in the record -> dotted name. The longest place that a path
     # begins with decides; indexes are left out.
     sources: Mapping[str, str] = {}
-    stage: Mapping[str, Any] | None = {}  # the options in experiments.reproduce; None: it is no stage of it
+    stage: (
+        Mapping[str, Any] | None
+    ) = {}  # the options in experiments.reproduce; None: it is not a stage of it
     has_record: bool = True  # False: it only passes or fails
     is_of_run: bool = False  # about every seed of the run, whichever the subject is
 
@@ -213,7 +215,7 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
     Returns:
       The document, in Markdown.
     Raises:
-      ValueError: where the subject lacks what the study needs, before any work; what `study.run` raises.
+      ValueError: if the subject lacks what the study needs, before any work; what `study.run` raises.
     """
     reason = study.needs(subject)
     if reason is not None:
@@ -223,7 +225,11 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
     if outcome.record is None:
         return ""
     about = subject.model if outcome.about is None else outcome.about
-    record, text = write_document(study.name, outcome.record, study.document, out, about)
+    said = subject.relabelled
+    whole = {**outcome.record, "relabelled": said} if said else outcome.record
+    record, text = write_document(
+        study.name, whole, lambda record: [said] * bool(said) + [*study.document(record)], out, about
+    )
     outcome = outcome._replace(record=record)
     save_all({name: drawing.draw(subject, outcome) for name, drawing in study.drawings.items()}, out)
     subject.records[study.file] = record
@@ -233,7 +239,7 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
 def read_benchmark(path: str | None, name: str, fits: Callable[[dict], bool]) -> dict | None:
     """What benchmarks.<name> printed into a file; None for no path.
 
-    Raises ValueError where the file cannot be read, or `fits` says that it holds something else.
+    Raises ValueError if the file cannot be read, or `fits` says that it holds something else.
     """
     if path is None:
         return None

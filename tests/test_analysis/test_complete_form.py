@@ -151,7 +151,7 @@ def test_classes_are_those_put_in():
 
 
 def test_neurons_that_write_elsewhere_are_counted():
-    """A frequency that is read but never written, and so is no key frequency, has its classes too."""
+    """A frequency that is read but never written, and so is not a key frequency, has its classes too."""
     phi = nodes()
     one = circuit_of((group(5, phi), group(9, phi, 0.8, k_out=5), group(9, phi[:2], 0.01)), P)
     neurons = read_neurons(one)

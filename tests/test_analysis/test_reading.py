@@ -159,7 +159,7 @@ def test_vmapped_equals_looped():
 def test_frequency_of():
     reading = read(CIRCUITS["pizza"])
     assert frequency_of(reading, 3) is reading.frequencies[0]
-    with pytest.raises(ValueError, match="k=4 is no key frequency of this circuit: those are 3"):
+    with pytest.raises(ValueError, match="k=4 is not a key frequency of this circuit: those are 3"):
         frequency_of(reading, 4)
     with pytest.raises(ValueError, match="those are none"):
         frequency_of(read(CIRCUITS["zero"]), 4)

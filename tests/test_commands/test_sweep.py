@@ -172,5 +172,5 @@ def test_a_directory_of_something_else_is_left_alone(trained, tmp_path):
     with pytest.raises(ValueError, match=r"holds files but no sweep.json"):
         trained("d_mlp=8", path=path / "cells" / "weight_decay=0")
     (path / "sweep.json").write_text('{"cells": 3}')
-    with pytest.raises(ValueError, match="is no sweep"):
+    with pytest.raises(ValueError, match="is not a sweep"):
         trained("weight_decay=1")

@@ -258,7 +258,7 @@ REFUSED_PT = {
     "negative": (one(edit=lambda x: x.replace(b"(J\x03\0\0\0J\x01", b"(J\xff\xff\xff\xffJ\x01")), "stride"),
     "compressed": (one(compression=zipfile.ZIP_DEFLATED), "compressed"),
     "not_a_dict": (plain_pickle([1, 2]), "no state dict"),
-    "not_a_tensor": (plain_pickle({"epoch": 3}), "'epoch' is no tensor"),
+    "not_a_tensor": (plain_pickle({"epoch": 3}), "'epoch' is not a tensor"),
     "no_zip": (
         lambda path: path.write_bytes(b"\x80\x02}."),
         "neither a zip of tensors nor what torch.save wrote",

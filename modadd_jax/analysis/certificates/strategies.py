@@ -11,7 +11,7 @@ one protocol:
 - `Proof.operations` counts what it did, by step, from its own programs (`operations.count`), in the order in
   which it did it; `Proof.stage` says up to which of its stages each input needed it.
 
-`certify` makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and
+`certify` makes the two statements of docs/certificates.md, section 5: of the weights in real arithmetic, and
 of the float32 program.
 Letters in shapes: p modulus, m neurons, L columns.
 """
@@ -35,6 +35,7 @@ from modadd_jax.circuit import Circuit, all_logits, as_float64, fold
 from modadd_jax.config import Config
 from modadd_jax.data import all_targets
 from modadd_jax.losses import margin
+from modadd_jax.model import as_addition
 
 # Columns of the readout in one compiled call of the strategy `events`: its tables are [p, p, COLUMNS] for
 # each frequency.
@@ -229,7 +230,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "low_rank",
             low_rank,
-            "every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz",
+            "every activation, but a readout of low rank; its remainder by Cauchy-Schwarz",
             False,
             (Stage("low_rank", "low rank", "margins"), Stage("low_rank + exact", "low rank, then exact")),
         ),
@@ -280,15 +281,16 @@ def statement(proof: Proof, slack: float) -> dict[str, Any]:
 
 
 def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> dict[str, Any]:
-    """The content of certificate.json but for the checkpoint's name: docs/certificate.md, section 7. Eager.
+    """The content of certificate.json but for the checkpoint's name: docs/certificates.md, section 7. Eager.
 
     Args:
       params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.
-      config: of the run; its train.precision is that of the program.
+      config: of the run; its train.precision is that of the program. Inputs and classes of the record are
+        summands and sums of its task.
     Raises: ValueError as `prove` does, for attention that is not constant, and for weights that are no
       float32 numbers: the statement about the float32 program would not cover their rounding.
     """
-    model = config.model
+    params, model = as_addition(params, config.model)
     if model.is_circuit:
         return certify_circuit(Circuit(**params), strategy) | {"config": config.to_dict()}
     wide = [name for name, x in params.items() if np.any(np.float32(x) != np.asarray(x))]
