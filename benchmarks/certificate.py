@@ -132,12 +132,10 @@ def measure(p: int) -> dict:
 
 
 def check(moduli: list[int]) -> None:
-    """Raises ValueError for a modulus that is even or has too few frequencies."""
+    """Raises ValueError for a modulus with too few frequencies."""
     for p in moduli:
-        if p % 2 == 0 or p <= 2 * flags.FLAGS.keys:
-            raise ValueError(
-                f"p must be odd and above {2 * flags.FLAGS.keys} for {flags.FLAGS.keys} keys, got {p}"
-            )
+        if p <= 2 * flags.FLAGS.keys:
+            raise ValueError(f"p must be above {2 * flags.FLAGS.keys} for {flags.FLAGS.keys} keys, got {p}")
 
 
 @float64.enabled()

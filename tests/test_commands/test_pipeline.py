@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import modadd_jax as ma
 from modadd_jax import circuit, model
 from modadd_jax.storage.workdir import Workdir, sha256_of_params
 from modadd_jax.training import step as train
 from tests.commands import ROOT, TINY, command, snapshot
+from tests.test_certificates.test_strategies import true_margins
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,24 @@ def test_analysis_of_an_untrained_step_goes_to_its_own_folder(run):
     result = command("analyze", f"--workdir={path} --step=0")
     assert result.returncode == 0, result.stderr
     assert (path / "seed3" / "step0" / "analysis.json").exists()
+
+
+def test_an_even_p_is_trained_read_and_certified(tmp_path):
+    path = tmp_path / "even"
+    proof = path / "certificate.json"
+    for name, more in (
+        ("train", f"{TINY} --p=12 --num_steps=400"),
+        ("bounds", ""),
+        ("certify", ""),
+        ("certify", f"--check={proof}"),
+    ):
+        result = command(name, more, f"--workdir={path}")
+        assert result.returncode == 0, result.stderr
+    assert f"{proof} holds: of 144 inputs" in result.stdout
+    run = ma.open_run(path)
+    margins = true_margins(ma.fold(run.load()))
+    claimed = json.loads(proof.read_text())["real"]
+    assert claimed["proven_accuracy"] == (margins > claimed["slack"]).mean() > 0.5
 
 
 REFUSED = {

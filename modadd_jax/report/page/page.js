@@ -51,8 +51,9 @@ function formLogits(y, d, form) {
 }
 
 // All that is drawn of one frequency at one input and class: docs/theory.md sections 2.4 and 2.5.
-function lens({ index, a, b, y, d, c, psi }) {
+function lens({ index, y: asked, d, c, psi }) {
   const f = data.frequencies[index];
+  const { a, b } = inputs(asked, d), y = mod(a + b, p);
   // A negative cos(w(a-b)/2) shifts every neuron's wave by half a turn, which does not change the integral.
   const factor = Math.cos(Math.PI * f.k * (a - b) / p + f.delta);
   const theta = Math.PI * f.k * (a + b) / p + (factor < 0 ? Math.PI : 0);
@@ -78,7 +79,7 @@ function lens({ index, a, b, y, d, c, psi }) {
   const classes = Array.from({ length: p }, (_, at) => at);
   const fine = Array.from({ length: 12 * f.k + 1 }, (_, i) => i * (p - 1) / (12 * f.k)); // 12 points a period
   return {
-    a, b, x, h, under, left, right, height, running, theta,
+    a, b, y, x, h, under, left, right, height, running, theta,
     sum, integral: integralAt(c), units: 2 * Math.abs(factor) * f.scale,
     sums: classes.map(sumAt), integrals: classes.map(integralAt),
     fine, wave: fine.map((at) => (2 / 3) * Math.cos(TAU * f.k * (y - at) / p)),
@@ -146,7 +147,7 @@ function draw(state) {
   const traces = [rings(classes, view.form, "closed form", "vermillion", 8)];
   if (view.model) {
     traces.push(dots(classes, view.model, "model", "blue"));
-    traces.push(rings([state.y], [view.model[state.y]], "right class", "orange", 16));
+    traces.push(rings([view.y], [view.model[view.y]], "right class", "orange", 16));
   }
   const top = 1.15 * Math.max(...traces.flatMap((trace) => trace.y.map(Math.abs)));
   Plotly.react("logits", traces, layout("class c", "logit, class-centred", {}, { range: [-top, top] }), CONFIG);
@@ -155,7 +156,7 @@ function draw(state) {
 
 function say(state, f, view) {
   byId("k-value").textContent = `${f.k}, ${f.omega.length} neurons`;
-  for (const name of ["y", "d", "c"]) byId(`${name}-value`).textContent = state[name];
+  for (const name of ["y", "d", "c"]) byId(`${name}-value`).textContent = { ...state, y: view.y }[name];
   byId("k").setAttribute("aria-valuetext", `${f.k}, ${f.omega.length} neurons`);
   const error = (view.sum - view.integral) / (2 / 3);
   const answer = view.model && view.model.indexOf(Math.max(...view.model));
@@ -163,14 +164,13 @@ function say(state, f, view) {
     `a = ${view.a}, b = ${view.b}. The sum of the ${f.omega.length} rectangles is ${view.sum.toFixed(4)}, the integral ` +
     `${view.integral.toFixed(4)}, error ${(100 * error).toFixed(2)} % of 2/3. If these neurons were pure waves, they would add ` +
     `${(view.units * view.sum).toFixed(2)} to the logit of class ${state.c}.` +
-    (view.model ? ` The model answers ${answer}, the right class is ${state.y}.` :
+    (view.model ? ` The model answers ${answer}, the right class is ${view.y}.` :
       " The model is too large for this page, so its logits are not shown.");
 }
 
 function readState() {
   const value = (id) => Number(byId(id).value);
-  const { a, b } = inputs(value("y"), value("d"));
-  return { index: value("k"), a, b, y: mod(a + b, p), d: value("d"), c: value("c"), psi: byId("psi").checked };
+  return { index: value("k"), y: value("y"), d: value("d"), c: value("c"), psi: byId("psi").checked };
 }
 
 function startPicture() {
@@ -189,7 +189,7 @@ function startPicture() {
   };
   document.querySelector("#integral-view form").addEventListener("input", redraw);
   byId("right").addEventListener("click", () => {
-    byId("c").value = readState().y;
+    byId("c").value = lens(readState()).y;
     redraw();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
