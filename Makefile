@@ -1,10 +1,13 @@
 # make run   environment, train the default model, analyse it, draw and report: runs/mainline/
+# make results  the pages docs/results/*.md from the records in results/
 # make check environment, lint, format, types, the fast tests: about a minute
 # make test  environment, lint, format, types, all tests
 # make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
+# make docs  the site of docs/, in site/: built without network, by an environment of its own
 # With PYTHON=python3.13 VENV=.venv-3.13 any of them uses that Python, in an environment of its own.
 PYTHON ?= python3
 VENV ?= .venv
+DOCS_VENV ?= .venv-docs
 PY := $(VENV)/bin/python
 VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], 'with jax', jax.__version__)"
 # The tests' compiled programs are kept: what has not changed is not compiled again. Without a limit of size,
@@ -15,10 +18,14 @@ NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker
   tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
   tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
 
-.PHONY: run lint check test test-newest env clean-env
+.PHONY: run lint check test test-newest docs env clean-env
 
 run: $(VENV)/ready
 	$(PY) -m experiments.reproduce --workdir runs/mainline
+
+.PHONY: results
+results: $(VENV)/ready
+	$(PY) -m experiments.results
 
 lint: $(VENV)/ready
 	@$(VERSIONS)
@@ -36,6 +43,10 @@ test-newest: $(VENV)/ready
 	@$(VERSIONS)
 	$(PYTEST) $(NEWEST)
 
+docs: $(DOCS_VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --quiet
+	@echo "open site/index.html; for its search: $(DOCS_VENV)/bin/python -m http.server -d site"
+
 env: $(VENV)/ready
 
 $(VENV)/ready: requirements.txt
@@ -47,5 +58,12 @@ $(VENV)/ready: requirements.txt
 	$(PY) -m pip install --quiet -r requirements.txt
 	@touch $@
 
+# What builds the site reads the docstrings and imports nothing of the package: its environment is small.
+$(DOCS_VENV)/ready: pyproject.toml
+	@$(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet $$($(DOCS_VENV)/bin/python -c \
+	  "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'])")
+	@touch $@
+
 clean-env:
-	rm -rf $(VENV) .cache
+	rm -rf $(VENV) $(DOCS_VENV) .cache site

@@ -1,4 +1,4 @@
-"""How the time to compute every bound grows with the circuit, brute force of the true value beside it.
+"""How the time to compute every bound grows with the circuit, compared with brute force of the true value.
 
     python -m benchmarks.bounds > cost.json
     python -m benchmarks.bounds --m 128,512 --p 59,113 --repeats 2     # a quick look
@@ -9,7 +9,7 @@ then p at m = m_fixed. One compiled program reads the neurons, computes every bo
 (`registry.frequency_bounds`) and the bound of the logits for the form "primary"; compilation is not timed.
 Brute force computes all p^3 logits and compares them, wherever p^3 m is at most --brute_limit.
 Exponents are slopes of log time over log(p m), and over the number of the circuit's parameters,
-3 p m + 2 p^2, which is what grows when p does. `violations` counts true values above a bound and
+3 p m + 2 p^2. `violations` counts true values above a bound and
 must be 0.
 """
 
@@ -33,17 +33,17 @@ from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
 
-FREQUENCIES = 4  # of each circuit, with a neuron each at least
+FREQUENCIES = 4  # of each circuit, each with at least one neuron
 
 
 def define_flags() -> None:
     flags.DEFINE_list("m", ["128", "256", "512", "1024", "2048", "4096", "8192"], "Numbers of neurons.")
     flags.DEFINE_list("p", ["59", "113", "227", "509"], "Moduli.")
-    flags.DEFINE_integer("p_fixed", 113, "Modulus where m grows.")
-    flags.DEFINE_integer("m_fixed", 512, "Neurons where p grows.", lower_bound=FREQUENCIES)
+    flags.DEFINE_integer("p_fixed", 113, "Modulus of the runs in which m grows.")
+    flags.DEFINE_integer("m_fixed", 512, "Neurons of the runs in which p grows.", lower_bound=FREQUENCIES)
     flags.DEFINE_integer("repeats", 5, "Timed calls; the median counts.", lower_bound=1)
     flags.DEFINE_float("brute_limit", 1e11, "Largest p^3 m of a brute-force run.")
-    flags.DEFINE_integer("seed", 0, "Of the random circuits.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the circuits.")
 
 
 NOISE = 0.02  # of u and w_logit, relative to their size: about what trained models have

@@ -12,9 +12,9 @@ medians of compiled calls in one process:
     brute_float64, brute_float32   the margins of all p^2 inputs of the folded circuit, row by row; in float32
                                    they prove nothing, as their rounding is left out
 
-Both keep one core busy (seen), so that `cpu_seconds`, which load hardly changes, compare as well. `share`
-is operations over p^3 m. `proven` and `stage` are those of the whole certificate: where `stage` is 1, what is
-timed proves everything. `tightness` is the median of bound over true margin.
+Both keep one core busy, so `cpu_seconds`, which other load hardly changes, can be compared as well. `share`
+is the operations divided by p^3 m. `proven` and `stage` are those of the whole certificate: if `stage` is 1,
+the timed part proves everything. `tightness` is the median of bound divided by true margin.
 """
 
 import json
@@ -42,7 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("m", 512, "Neurons.", lower_bound=8)
     flags.DEFINE_integer("keys", 4, "Key frequencies.", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Timed calls; the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of the key frequencies.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the key frequencies.")
 
 
 # Offset and secondary frequency of the size that training finds.

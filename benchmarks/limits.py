@@ -1,4 +1,4 @@
-"""What a machine can do at most, and what a training step asks of it."""
+"""The peak rates of a machine, and the operations and bytes of a training step."""
 
 import statistics
 
@@ -26,7 +26,7 @@ def memory_rate(mebibytes: int = 256, repeats: int = 7) -> float:
 
 
 def folded_flops(config: Config, n_pairs: int) -> int:
-    """Operations that the matrix products of one folded step cannot do without.
+    """Operations of the matrix products that one folded step needs.
 
     For N listed pairs 3 products of N m p (forward, and two backward), and 3 of the folding itself.
     """

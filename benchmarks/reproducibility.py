@@ -1,11 +1,11 @@
-"""What becomes of a seed where the arithmetic differs in the last bit.
+"""How the result of a seed changes if the arithmetic differs in the last bit.
 
     python -m benchmarks.reproducibility --workdir runs/eight     # 8 mainline seeds, CPU: half an hour
 
-Trains the same seeds in processes of their own: on one device and core of the CPU, on two devices, and with
-other vectors, which order sums otherwise. Prints one JSON object: for each of the arithmetics the `agreement`
-with the first, that is how many seeds have the same weights bit for bit, the same key frequencies and the
-same verdict. Workdirs that are there are gone on with.
+Trains the same seeds in separate processes: on one device and core of the CPU, on two devices, and with other
+vectors, which sum in another order. Prints one JSON object: for each arithmetic its `agreement` with the
+first, which is the number of seeds with the same weights bit for bit, the same key frequencies and the same
+verdict. Existing workdirs are resumed.
 """
 
 import json
@@ -24,7 +24,7 @@ from modadd_jax.jax_internals import NARROW_VECTORS
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
 
-# Device count, cores, and further settings of XLA's CPU compiler, which order sums otherwise.
+# Device count, cores, and further settings of XLA's CPU compiler, which change the order of sums.
 ARITHMETICS = {
     "1 device, 1 core": (1, 1, ""),
     "2 devices": (2, None, ""),
@@ -38,7 +38,7 @@ def define_flags() -> None:
 
 
 def train_with(arithmetic: str, arguments: list[str]) -> None:
-    """Trains in a process of its own. Raises ValueError where it fails."""
+    """Trains in a process of its own. Raises ValueError if it fails."""
     devices, num_cores, xla_flags = ARITHMETICS[arithmetic]
     env = os.environ | {"XLA_FLAGS": xla_flags, "JAX_PLATFORMS": "cpu"}
     cores = sorted(os.sched_getaffinity(0))

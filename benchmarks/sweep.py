@@ -1,19 +1,19 @@
-"""Seeds x steps a second of a sweep, and what they are to be measured against.
+"""Seeds x steps per second of a sweep, compared with what the machine could do.
 
     python -m benchmarks.sweep --num_seeds 1,2,16                                          # CPU, two minutes
     python -m benchmarks.sweep --num_seeds 1,16,128,152 --steps 50                         # GPU, minutes
     python -m benchmarks.sweep --presets p113 --num_seeds 128 --quality_steps 10000        # GPU
 
 Prints one JSON object. For each preset and each number of seeds S, in one process and interleaved:
-  default        as the commands train: on a CPU seeds over its cores, or one seed's pairs over two of them
-                 (`parallel.use_cores`), a list of pairs, one seed after the other on each device; on an
-                 accelerator all seeds at once, over a grid of pairs;
+  default        as the commands train. On a CPU: seeds are shared out over its cores, or the pairs of a
+                 single seed over two cores (`parallel.use_cores`); a list of pairs; one seed after the
+                 other on each device. On an accelerator: all seeds at once, over a grid of pairs;
   FORM_group_g   --forms and --groups: a list of pairs with gather and scatter, or a grid of them without; g
                  seeds of a device vmapped at a time (1: one after the other, 0: all at once). S above
                  --most_vmapped is skipped for g = 0 on a CPU, where it only costs memory.
-For each: seconds a step of all S seeds, seeds x steps a second, and the share of the GEMM rate that the
-products achieve which no form can do without (`limits.folded_flops`). The rate is that of a float32 product
-of 2048 x 2048 matrices, by all cores, and measured here in turn with the rest.
+For each: seconds per step of all S seeds, seeds x steps per second, and the share of the GEMM rate that is
+achieved by the products that every form needs (`limits.folded_flops`). The GEMM rate is that of a float32
+product of 2048 x 2048 matrices on all cores. It is measured here, interleaved with the rest.
 
 With --quality_steps N each precision of --precisions trains --quality_seeds seeds of each preset for N steps,
 and the circuits are read: the effect of how products are multiplied on the circuit, not only on time.
@@ -48,7 +48,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("steps", 5, "Updates in one timed call.", lower_bound=1)
     flags.DEFINE_integer("repeats", 5, "Timed calls of each; the median counts.", lower_bound=1)
     flags.DEFINE_integer("most_vmapped", 16, "Most seeds vmapped on a CPU.", lower_bound=1)
-    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "To compare.")
+    flags.DEFINE_list("precisions", ["highest", "default", "BF16_BF16_F32"], "Precisions to compare.")
     flags.DEFINE_integer("quality_steps", 0, "Steps of the comparison; 0 leaves it out.")
     flags.DEFINE_integer("quality_seeds", 8, "Seeds of the comparison.", lower_bound=1)
 
@@ -119,7 +119,7 @@ def quality_of(config: Config) -> dict:
 
 
 def check_choices(flag: flags.FlagHolder, choices) -> None:
-    """Raises ValueError where a list flag names anything else."""
+    """Raises ValueError if a list flag names anything else."""
     for name in flag.value:
         if name not in choices:
             raise ValueError(f"{flag.name} must be among {', '.join(choices)}, got {name!r}")

@@ -1,12 +1,12 @@
-"""Milliseconds a frequency and tightness of the supremum's bound, as the number of nodes grows.
+"""Milliseconds per frequency and tightness of the bound of the supremum, as the number of nodes grows.
 
     python -m benchmarks.sweep_bound --n 32,64,128,256,512,1024,2048
 
 Prints one JSON object. For each n the same 6 rules (random, jittered and uniform nodes, with
-equal and with Voronoi weights), `copies` times each, go through one vmapped program; compilation
-is not timed. `wall_ms` is the median call over the frequencies in it, `cpu_ms` the processor time
-of all cores, which load from other processes hardly changes. `exponent` is the slope of log time
-over log n; `slack` (rounding) and `upper / lower` are the largest of the 6 rules.
+equal and with Voronoi weights), `copies` times each, go through one vmapped program. Compilation
+is not timed. `wall_ms` is the median time of a call divided by its number of frequencies. `cpu_ms`
+is the processor time of all cores, which other processes hardly change. `exponent` is the slope of
+log time over log n. `slack` (rounding) and `upper / lower` are the largest of the 6 rules.
 """
 
 import json
@@ -27,7 +27,7 @@ def define_flags() -> None:
     flags.DEFINE_list("n", ["32", "64", "128", "256", "512", "1024", "2048"], "Numbers of nodes.")
     flags.DEFINE_integer("copies", 16, "Copies of the 6 rules in one call.", lower_bound=1)
     flags.DEFINE_integer("repeats", 9, "Timed calls; the median counts.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Of the random and jittered nodes.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the random and jittered nodes.")
 
 
 TURN = 2 * np.pi
@@ -48,7 +48,7 @@ def measure(n):
     phi, omega = (jnp.asarray(np.tile(x, (flags.FLAGS.copies, 1))) for x in (phi, omega))
     rules = (phi, 2 * phi, omega)
     wall, cpu, found = timing.repeated(jax.jit(jax.vmap(supremum)), *rules, repeats=flags.FLAGS.repeats)
-    each = 1e3 / len(phi)  # milliseconds a frequency
+    each = 1e3 / len(phi)  # milliseconds per frequency
     return {
         "n": n,
         "wall_ms": statistics.median(wall) * each,

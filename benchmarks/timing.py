@@ -1,4 +1,4 @@
-"""What the benchmarks share: how a call is timed, and lists of sizes from flags."""
+"""What the benchmarks share: timing of calls, and lists of sizes from flags."""
 
 import time
 

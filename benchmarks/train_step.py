@@ -1,10 +1,10 @@
-"""Seconds a training step, folded against plain, against this machine's GEMM rate.
+"""Seconds per training step, folded and plain, compared with the GEMM rate of the machine.
 
     python -m benchmarks.train_step --p 113 --train_fraction 0.8
 
-Prints one JSON object. Both forward passes train the same model in the same process; their
-steps are timed alternately and medians are reported. GFLOP/s counts what
-`limits.folded_flops` counts: the matrix products that the folded step cannot do without.
+Prints one JSON object. Both forward passes train the same model in the same process. Their
+steps are timed alternately, and medians are reported. GFLOP/s counts the operations of
+`limits.folded_flops`: the matrix products that the folded step needs.
 """
 
 import json

@@ -2,10 +2,10 @@
 
     python -m experiments.algorithm --workdir runs/mainline
 
-Writes algorithm.json, algorithm.md and figures/algorithm.png and .svg, and prints the table: gradient
-symmetricity and distance irrelevance over all inputs, the accuracy of each key frequency alone and of all
-but it, and a verdict (docs/theory.md section 2.9). Workdir, step, seed and output are chosen as for
-experiments.analyze. At p = 113 about a minute on two CPU cores.
+The command writes algorithm.json, algorithm.md and figures/algorithm.png and .svg, and prints the table. The
+table has the gradient symmetricity and the distance irrelevance over all inputs, the accuracy with each key
+frequency alone and without it, and a verdict (docs/theory.md section 2.9). Workdir, step, seed and output are
+chosen as for experiments.analyze. It takes about a minute at p = 113 on two CPU cores.
 """
 
 from experiments import cli, study

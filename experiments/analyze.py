@@ -3,11 +3,11 @@
     python -m experiments.analyze --workdir runs/mainline
     python -m experiments.analyze --workdir runs/eight --seed 3 --step 5000
 
-Writes analysis.json, analysis.md and figures/ (PNG and SVG); prints the table. The last saved
-step of a run with one seed goes into the workdir itself, other seeds and steps into folders
-seed<s>/ and step<S>/ in it. A model whose attention depends on its input has no circuit; with --additive
-what u(a) + v(b) has of it is read instead, and analysis.json says how much that is. About a minute on
-two CPU cores, most of it compilation and drawing.
+The command writes analysis.json, analysis.md and figures/ (PNG and SVG), and prints the table. Results for
+the last saved step of a run with one seed go into the workdir itself. Results for other seeds and steps go
+into the folders seed<s>/ and step<S>/ of the workdir. A model whose attention depends on its input has no
+circuit. With --additive the command reads its additive part u(a) + v(b) instead, and analysis.json says what
+share of the model this is. It takes about a minute on two CPU cores, mostly for compilation and drawing.
 """
 
 from experiments import cli, study

@@ -7,18 +7,18 @@
     python -m experiments.attention_rate --draw runs/phase/attention_rate.json \
         --population population_one_layer.csv --out results/attention_rate
 
-The setting is the preset zhong: p = 59, no `=`, constant 1 for each key, weight decay 2, 20,000 steps, four
-seeds at each of five rates. Every seed trains all of them: Zhong et al. stop before where validation
-is at least 0.99 and both metrics have stopped moving. Every field of modadd_jax/config.py but attention_rate
-and forward is a flag. The seeds of rate 0.25 train into <workdir>/r0.25, a workdir as of experiments.train;
-those of all rates below 1 are rows of one program. Started again, it goes on where it was. Writes
-attention_rate.json (the metrics of experiments.algorithm for every model), attention_rate.md and
-figures/attention_rate.png and .svg into the workdir.
+The setting is the preset zhong: p = 59, no `=`, constant 1 for each key, weight decay 2, 20,000 steps. There
+are four seeds at each of five rates. Every seed trains all steps. (Zhong et al. stop earlier, once validation
+is at least 0.99 and both metrics have stopped moving.) Every field of modadd_jax/config.py except
+attention_rate and forward is a flag. The seeds of rate 0.25 train into <workdir>/r0.25, which is a workdir
+like those of experiments.train. The seeds of all rates below 1 are rows of one program. If the command is
+started again, it resumes. It writes attention_rate.json (the metrics of experiments.algorithm for every
+model), attention_rate.md and figures/attention_rate.png and .svg into the workdir.
 
 With --draw nothing is trained: the table and the figure are made from an attention_rate.json. --population is
 the table of results of Zhong et al.'s public models (result/1l_fixedwidth.csv of
-github.com/fjzzq2002/pizza), or the population.json that this command makes of it: both metrics' quantiles
-against the rate, which are drawn behind ours.
+github.com/fjzzq2002/pizza), or the population.json that this command makes from that table. It holds the
+quantiles of both metrics against the rate, which are drawn behind ours.
 """
 
 import csv
@@ -58,12 +58,18 @@ SOURCE = "github.com/fjzzq2002/pizza, result/1l_fixedwidth.csv (MIT licence), Zh
 
 def define_flags() -> None:
     cli.define_config_flags("zhong")
-    flags.DEFINE_string("workdir", "runs/attention_rate", "Where to write, a folder for each rate.")
+    flags.DEFINE_string(
+        "workdir", "runs/attention_rate", "Where to write; there is one folder for each rate."
+    )
     flags.DEFINE_list("rates", ["0", "0.25", "0.5", "0.75", "1"], "Attention rates, in [0, 1].")
-    flags.DEFINE_bool("quick", False, f"Start from preset quick, a small model, a short run: {QUICK}.")
-    flags.DEFINE_string("population", None, "Zhong et al.'s models: their CSV, or population.json.")
+    flags.DEFINE_bool(
+        "quick", False, f"Start from the preset quick with a small model and a short run: {QUICK}."
+    )
+    flags.DEFINE_string(
+        "population", None, "Results of Zhong et al.'s models: their CSV, or a population.json."
+    )
     flags.DEFINE_string("draw", None, "An attention_rate.json to draw, instead of training.")
-    flags.DEFINE_string("out", None, "Where --draw writes; default the directory of the file.")
+    flags.DEFINE_string("out", None, "Where --draw writes; default: the directory of the file.")
 
 
 def configs() -> dict[str, Config]:
@@ -132,7 +138,7 @@ def read_population(path: str) -> dict[str, Any]:
         try:
             record = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"population {path} is no JSON: {error}") from error
+            raise ValueError(f"population {path} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.get("quantiles") != list(clock_or_pizza.QUANTILES):
             raise ValueError(f"population {path} holds no quantiles {clock_or_pizza.QUANTILES}")
         return record
@@ -153,13 +159,13 @@ def write(record: dict[str, Any], out: Path) -> None:
 
 
 def redraw(path: str) -> None:
-    """--draw. Raises ValueError where the file is none of this command's."""
+    """--draw. Raises ValueError if the file is none of this command's."""
     try:
         record = json.loads(Path(path).read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no attention_rate.json: {error}") from error
+        raise ValueError(f"{path} is not an attention_rate.json: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("models"), list):
-        raise ValueError(f"{path} is no attention_rate.json: it has no list of models")
+        raise ValueError(f"{path} is not an attention_rate.json: it has no list of models")
     record = {name: record[name] for name in ("config", "thresholds", "models") if name in record}
     write(record, loading.ensure_directory(Path(flags.FLAGS.out) if flags.FLAGS.out else Path(path).parent))
 

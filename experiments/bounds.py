@@ -4,9 +4,9 @@
     python -m benchmarks.bounds > cost.json
     python -m experiments.bounds --workdir runs/mainline --cost cost.json
 
-Writes bounds.json, bounds.md (the table a paper would print) and figures/bounds*.png and .svg, and
-prints the table. Workdir, step, seed and output are chosen as for experiments.analyze. With --cost a
-figure shows how the cost grows. About a minute on two CPU cores, most of it compilation.
+The command writes bounds.json, bounds.md (the table that a paper would print) and figures/bounds*.png and
+.svg, and prints the table. Workdir, step, seed and output are chosen as for experiments.analyze. With --cost
+a figure shows how the cost grows. It takes about a minute on two CPU cores, mostly for compilation.
 """
 
 from experiments import cli, study

@@ -1,17 +1,18 @@
-"""Prove what share of its inputs a trained model gets right, for a fraction of brute force.
+"""Prove what share of its inputs a trained model answers correctly, at a fraction of the cost of brute force.
 
     python -m experiments.certify --workdir runs/mainline
     python -m experiments.certify --workdir runs/mainline --strategy low_rank
     python -m experiments.certify --workdir runs/mainline --check runs/mainline/certificate.json
 
-Writes certificate.json and certificate.md and prints the latter. Workdir, step, seed and output are
-chosen as for experiments.analyze. The strategies are those of docs/certificate.md: linear (which auto
-means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
+The command writes certificate.json and certificate.md, and prints the latter. Workdir, step, seed and output
+are chosen as for experiments.analyze. The strategies are those of docs/certificates.md: linear (the default,
+auto), integral, events, low_rank and brute. It takes about half a minute on two CPU cores, mostly for
+compilation.
 
-With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
-certificate again, from the weights of the workdir, in a few seconds. It knows every strategy but integral.
-What differs is a one-line error and exit status 2. Step and seed are the certificate's where they are
-not given.
+With --check nothing is written. An independent checker (modadd_jax/checker) proves the claims of a
+certificate again from the weights of the workdir, in a few seconds. It knows every strategy except integral.
+A difference is reported in one line, and the exit status is 2. If step and seed are not given, they are those
+of the certificate.
 """
 
 import time
@@ -28,7 +29,7 @@ _define_study_flags, _certify = study.command("certificate")
 
 def define_flags() -> None:
     _define_study_flags()
-    flags.DEFINE_string("check", None, "A certificate.json to prove again, instead of making one.")
+    flags.DEFINE_string("check", None, "A certificate.json to check, instead of making one.")
 
 
 def _choose(record: dict[str, Any]) -> None:

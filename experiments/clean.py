@@ -1,11 +1,12 @@
-"""How many seeds of every cell of a sweep are clean: the reading that cuts are decided by, and no more.
+"""Count the clean seeds of every cell of a sweep, without bounds.
 
     python -m experiments.sweep --workdir runs/recipes --grid "cut_steps=,5000,2500+5000" --num_seeds 16
     python -m experiments.clean --workdir runs/recipes
 
-Of each cell's last step (also of a single run): clean.json, with every seed's keys, gammas and phase spreads,
-the keys that were cut, and the share of inputs that stage 1 of the certificate proves. A tenth of the time of
-experiments.summarize, which holds all bounds too.
+The command reads the last step of each cell, or of a single run, and writes clean.json. For every seed this
+file has the key frequencies, their gammas and phase spreads, the keys that were cut, and the share of inputs
+that stage 1 of the certificate proves. It takes a tenth of the time of experiments.summarize, which computes
+all bounds too.
 """
 
 import time
@@ -29,9 +30,9 @@ CLEAN_FILE = "clean.json"
 
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The sweep, or the run.")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
-    flags.DEFINE_bool("all_steps", False, "Every saved step of every seed instead of the last; not proven.")
-    flags.DEFINE_bool("proven", True, "Whether to prove the answers, too.")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
+    flags.DEFINE_bool("all_steps", False, "Read every saved step instead of the last, and prove nothing.")
+    flags.DEFINE_bool("proven", True, "Prove the answers of each seed, too.")
 
 
 def seed_rows(workdir: Workdir, step: int | None, proven: bool) -> list[dict[str, Any]]:

@@ -1,15 +1,16 @@
-"""What the commands share: how one is run, flags made from the config, the cache of compiled programs.
+"""What the commands share: running a command, flags made from the config, the cache of compiled programs.
 
 A command is a module with `define_flags()` and `main()`, and at its end
 
     if __name__ == "__main__":
         cli.run(main, define_flags)
 
-Importing it defines nothing, so that any two can be imported in one process; `main` reads flags.FLAGS.
+Importing a command defines no flags, so any two can be imported in one process. `main` reads flags.FLAGS.
 """
 
 import dataclasses
 import importlib.util
+import inspect
 import logging
 import os
 import re
@@ -75,10 +76,11 @@ def _fail(error: object) -> int:
 
 
 def keep_compiled_programs() -> None:
-    """Compile into a persistent cache: the next process that needs the same program reads it from disk.
+    """Compiles into a persistent cache: the next process that needs the same program reads it from disk.
 
-    JAX_COMPILATION_CACHE_DIR names it, and then JAX's own variables say all about it. By default it is
-    modadd_jax/ in the user's cache directory, at most CACHE_BYTES large, the least recently used leave first.
+    JAX_COMPILATION_CACHE_DIR names the cache. If it is set, JAX's own variables configure the cache. By
+    default the cache is modadd_jax/ in the user's cache directory and holds at most CACHE_BYTES; the least
+    recently used programs leave first.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ or importlib.util.find_spec("filelock") is None:
         return  # JAX keeps to a size only with filelock
@@ -93,8 +95,9 @@ def keep_compiled_programs() -> None:
 
 
 def define_config_flags(start: str = "mainline") -> None:
-    """A flag for every field of the config, and --preset. A flag not given is the preset's value."""
-    flags.DEFINE_string("preset", start, f"Where the other flags start: {', '.join(PRESETS)}.")
+    """A flag for every field of the config, and --preset. A flag that is not given has the value of the
+    preset."""
+    flags.DEFINE_string("preset", start, f"Preset from which the other flags start: {', '.join(PRESETS)}.")
     define = {
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
@@ -102,15 +105,22 @@ def define_config_flags(start: str = "mainline") -> None:
         str: flags.DEFINE_string,
     }
     for part, kind in _PARTS:
-        mainline = getattr(preset("mainline"), part)
+        mainline, said = getattr(preset("mainline"), part), field_comments(kind)
         for field in _fields_with_a_flag(kind):
             default = getattr(mainline, field.name)
-            define[field.type](field.name, None, f"{part}.{field.name}; mainline: {default}.")
+            define[field.type](
+                field.name, None, f"{said[field.name]} ({part}.{field.name}; mainline: {default})."
+            )
     flags.DEFINE_string(
         "seeds",
         None,
-        "Seeds that are no range, instead of --seed and --num_seeds: 0,50,104, or a file.",
+        "A list of seeds instead of --seed and --num_seeds: 0,50,104, or a file of them.",
     )
+
+
+def field_comments(kind: type) -> dict[str, str]:
+    """The comment behind each field of a part of the config, which says what the field is."""
+    return dict(re.findall(r"^    (\w+): .+?  # (.+)$", inspect.getsource(kind), re.MULTILINE))
 
 
 def _fields_with_a_flag(kind: type) -> list[dataclasses.Field]:
@@ -145,7 +155,7 @@ def flags_of(config: Config) -> list[str]:
 def parse_seeds(text: str) -> list[int]:
     """Seeds of a list "0,50,104", or of a file with numbers between commas, spaces or line ends.
 
-    Raises ValueError where the text is neither, OSError where the file cannot be read.
+    Raises ValueError if the text is neither, OSError if the file cannot be read.
     """
     listed = text
     if not re.fullmatch(r"[-+\d\s,.]*", text):

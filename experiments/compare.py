@@ -1,9 +1,9 @@
-"""Compare runs of the same seeds: which keep their keys and their verdict where the arithmetic differs.
+"""Compare runs of the same seeds whose arithmetic differs: which seeds keep their keys and their verdict.
 
     python -m experiments.compare --runs float32=runs/a/summary.json,float64=runs/b/summary.json --out runs/ab
 
-Reads the summary.json that experiments.summarize wrote of each run; the first is what the others are compared
-with. Writes agreement.json and agreement.md into --out, and prints the table. Seconds.
+The command reads the summary.json that experiments.summarize wrote for each run. The other runs are compared
+with the first. It writes agreement.json and agreement.md into --out, and prints the table. It takes seconds.
 """
 
 import json
@@ -21,13 +21,15 @@ from modadd_jax.storage.workdir import write_atomically
 
 
 def define_flags() -> None:
-    flags.DEFINE_list("runs", [], "name=summary.json of each run, the one to compare with first.")
+    flags.DEFINE_list(
+        "runs", [], "name=summary.json of each run. The first is the one that the others are compared with."
+    )
     flags.DEFINE_string("device", None, "What the runs trained on, to be recorded with the numbers.")
     flags.DEFINE_string("out", None, "Where to write.")
 
 
 def read_rows(text: str) -> tuple[str, list[dict[str, Any]]]:
-    """(name, rows) of "name=file". Raises ValueError for another form, or a file that is no summary."""
+    """(name, rows) of "name=file". Raises ValueError for another form, or a file that is not a summary."""
     name, equals, path = text.partition("=")
     if not equals or not name or not path:
         raise ValueError(f"runs must be name=summary.json, got {text!r}")
@@ -35,7 +37,7 @@ def read_rows(text: str) -> tuple[str, list[dict[str, Any]]]:
         rows = json.loads(Path(path).read_text())["seeds"]
         return name, [row for row in rows if row["verdict"]]
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no summary of experiments.summarize: {error}") from error
+        raise ValueError(f"{path} is not a summary of experiments.summarize: {error}") from error
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
-"""Which cut makes a muddy seed clean: every key of every muddy seed is cut in turn, and training goes on.
+"""Test which cut makes a muddy seed clean: cut every key of every muddy seed in turn, and train on.
 
     python -m experiments.cut --workdir runs/many --num_more 4000
 
-From a saved step of a run of many seeds: the seeds that are right everywhere but not clean, each as
-several networks that train on as rows of one program, with a fresh optimiser at the run's rates: as it is
-(the control), with one key cut, for every key, and with the neurons of the lightest key cut alone, W_E and
-W_U left as they are. Every rule for which key to cut is then a choice among these rows. Writes cut.json: the
-readings of every row every --read_every steps, at the end with the share of inputs that stage 1 of the
-certificate proves. 232 rows of the mainline take a minute for 4,000 steps on one H100, and hours on a CPU.
+The command takes the muddy seeds at a saved step of a run: those that answer every input correctly but are
+not clean. Each seed becomes several networks, which train on as rows of one program with a fresh optimiser at
+the rates of the run: unchanged (the control); with one key cut, for every key; and with only the neurons of
+the lightest key cut, while W_E and W_U stay as they are. Every rule for the choice of a key is then a choice
+among these rows. The command writes cut.json: the reading of every row every --read_every steps, and at the
+end the share of inputs that stage 1 of the certificate proves. 232 rows of the mainline take a minute for
+4,000 steps on one H100, and hours on a CPU.
 """
 
 import time
@@ -35,12 +36,12 @@ PIECE = 500
 
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
-    flags.DEFINE_integer("step", None, "The saved step to begin at; default the last.")
-    flags.DEFINE_integer("most", 0, "How many muddy seeds to take, the first ones; 0: all.")
-    flags.DEFINE_integer("num_more", 4_000, f"Updates after the cut, a multiple of {PIECE}.")
-    flags.DEFINE_integer("read_every", 1_000, f"Updates between readings, a multiple of {PIECE}.")
-    flags.DEFINE_bool("proven", True, "Whether to prove the answers of every row at the end.")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_integer("step", None, "The saved step to start from; default: the last.")
+    flags.DEFINE_integer("most", 0, "Number of muddy seeds to take, from the first; 0 means all.")
+    flags.DEFINE_integer("num_more", 4_000, f"Number of updates after the cut, a multiple of {PIECE}.")
+    flags.DEFINE_integer("read_every", 1_000, f"Number of updates between readings, a multiple of {PIECE}.")
+    flags.DEFINE_bool("proven", True, "Prove the answers of every row at the end.")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
 
 
 class Branch(NamedTuple):

@@ -7,19 +7,19 @@ from modadd_jax.training import parallel
 
 def define_flags() -> None:
     """Which processes train together, how many seeds at once, and whether to go on with a run."""
-    flags.DEFINE_string(
-        "coordinator", None, "host:port of process 0, where several processes train together."
-    )
-    flags.DEFINE_integer("num_processes", None, "How many processes, with --coordinator.")
-    flags.DEFINE_integer("process_id", None, "Which process this is, from 0, with --coordinator.")
+    flags.DEFINE_string("coordinator", None, "host:port of process 0, if several processes train together.")
+    flags.DEFINE_integer("num_processes", None, "Number of processes, with --coordinator.")
+    flags.DEFINE_integer("process_id", None, "Number of this process, from 0, with --coordinator.")
     flags.DEFINE_bool(
         "distributed", False, "Find the other processes from the cluster's environment (SLURM, TPU pods)."
     )
-    flags.DEFINE_integer("wave_size", None, "Most seeds trained at once; default what the memory holds.")
+    flags.DEFINE_integer(
+        "wave_size", None, "Largest number of seeds trained at once; default: as many as fit into memory."
+    )
     flags.DEFINE_integer(
         "host_devices",
         None,
-        "Devices that the CPU is made into; default one a core where there are several seeds, two for one.",
+        "Number of devices that the CPU becomes; default: one per core for several seeds, two for one seed.",
     )
     flags.DEFINE_bool("resume", True, "Go on with a run that the workdir holds; --noresume refuses to.")
 

@@ -2,9 +2,9 @@
 
     python -m experiments.export_checkpoint --workdir runs/mainline --out model.npz
 
---out ends in .npz or .safetensors. The tensors are those of the checkpoint, bit for bit; what a state dict
-does not say (attention rate and scale) goes into model.json beside it, which import_checkpoint takes as
---config. Workdir, step and seed are chosen as for experiments.analyze.
+--out ends in .npz or .safetensors. The tensors are those of the checkpoint, bit for bit. A state dict has no
+attention rate and scale; these go into model.json next to it, which import_checkpoint takes as --config.
+Workdir, step and seed are chosen as for experiments.analyze.
 """
 
 import json

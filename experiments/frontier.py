@@ -1,13 +1,14 @@
-"""What proof of accuracy costs: every strategy of experiments.certify, on every seed of one or more runs.
+"""Measure the cost of proofs of accuracy: every strategy of experiments.certify, on every seed of some runs.
 
     python -m experiments.frontier --workdir runs/mainline
     python -m experiments.frontier --workdir runs/mainline --workdir runs/quick --seed 0
     python -m benchmarks.certificate > scaling.json
     python -m experiments.frontier --workdir runs/mainline --cost scaling.json
 
-Writes frontier.json, frontier.md (a table) and figures/frontier.png and .svg, and prints the table. With
---cost a second figure, certificate_scaling, shows operations and time as p grows. About a minute a model on
-two CPU cores, most of it compilation, which models of as many key frequencies share.
+The command writes frontier.json, frontier.md (a table) and figures/frontier.png and .svg, and prints the
+table. With --cost a second figure, certificate_scaling, shows operations and time as p grows. It takes about
+a minute per model on two CPU cores, mostly for compilation, which models with equally many key frequencies
+share.
 """
 
 from pathlib import Path
@@ -28,10 +29,10 @@ from modadd_jax.storage.load import Model, open_run
 
 def define_flags() -> None:
     flags.DEFINE_multi_string("workdir", [], "A run to read; may be given several times.")
-    flags.DEFINE_integer("step", None, "The saved step to read; default the last of each run.")
-    loading.define_seed_flags("default all of each run")
-    flags.DEFINE_string("out", None, "Where to write; default the first workdir.")
-    flags.DEFINE_string("cost", None, "JSON of benchmarks.certificate, to draw how the cost grows.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default: the last of each run.")
+    loading.define_seed_flags("default: all of each run")
+    flags.DEFINE_string("out", None, "Where to write; default: the first workdir.")
+    flags.DEFINE_string("cost", None, "Output (JSON) of benchmarks.certificate, to draw how the cost grows.")
 
 
 def is_scaling(report: dict) -> bool:
@@ -41,7 +42,7 @@ def is_scaling(report: dict) -> bool:
 
 
 def models_of(path: str) -> list[Model]:
-    """Each seed asked for of one run. Raises ValueError where one is not there."""
+    """Each seed asked for of one run. Raises ValueError if one is not there."""
     run = open_run(path)
     check_separable(run.config.model)
     seed = loading.seed_from_flags(run)

@@ -1,4 +1,4 @@
-"""From the flags to a run and the weights of one seed, for the commands that analyse."""
+"""The flags that choose a run and the weights of one seed, for the commands that analyse."""
 
 from pathlib import Path
 
@@ -8,17 +8,19 @@ from modadd_jax.storage.load import Model, Run, open_run
 
 
 def define_flags() -> None:
-    """The flags every analysis command shares: which workdir, step and seed, and where to write."""
+    """The flags that every analysis command shares: workdir, step, seed, and where to write."""
     flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
-    flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
-    define_seed_flags("default the first of the run")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir, or seed<s>/ and step<S>/ in it.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default: the last.")
+    define_seed_flags("default: the first of the run")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir, or seed<s>/ and step<S>/ in it.")
 
 
 def define_seed_flags(default: str) -> None:
     """--seed, by value, and its old name."""
     flags.DEFINE_integer("seed", None, f"The seed to read; {default}.")
-    flags.DEFINE_integer("seed_index", None, "Old form of --seed: which seed of the run, counted from 0.")
+    flags.DEFINE_integer(
+        "seed_index", None, "Old form of --seed: the position of the seed in the run, counted from 0."
+    )
 
 
 def seed_from_flags(run: Run) -> int | None:
@@ -45,15 +47,16 @@ def run_from_flags() -> Run:
 def load_model() -> tuple[Run, Model]:
     """The run and the weights that the flags name, of a model of any attention rate.
 
-    Raises ValueError where the workdir, the step or the seed is not there, or the seed stopped before it.
+    Raises ValueError if the workdir, the step or the seed is not there, or the seed stopped before it.
     """
     run = run_from_flags()
     return run, run.load(seed_from_flags(run), flags.FLAGS.step)
 
 
 def out_directory(run: Run, model: Model, is_of_run: bool = False) -> Path:
-    """Where the results of this seed and step go, or of all seeds. Made now, so that a place where nothing
-    can be written is known before any work is done.
+    """The directory for the results of this seed and step, or of all seeds.
+
+    It is made now, so that a place where nothing can be written is reported before any work is done.
     """
     out = run.path
     if flags.FLAGS.out:
@@ -67,7 +70,7 @@ def out_directory(run: Run, model: Model, is_of_run: bool = False) -> Path:
 
 
 def ensure_directory(out: Path) -> Path:
-    """The directory to write to, made where it does not exist. Raises ValueError where it is a file."""
+    """The directory to write to, made where it does not exist. Raises ValueError if it is a file."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"out {out} is a file")
     out.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""Predicting a run's final keys, and each neuron's, from its first steps.
+"""Predict the final key frequencies of a run, and the final key of each neuron, from the first steps.
 
     python -m experiments.lottery --workdir runs/many --early 0,50,100,200
 
-The run's seeds begin again, so that nothing of its first steps need be saved, and train to the last of
---early; the scores of analysis/studies/lottery.py there are compared with the frequencies of the run's last
-step. Steps other than 0 are those of the first --most seeds. Writes lottery.json.
+The command trains the seeds of the run again, up to the last step of --early, so the run need not have saved
+its first steps. At each of these steps the scores of modadd_jax/analysis/studies/lottery.py are compared with
+the frequencies of the run's last step. Steps other than 0 use the first --most seeds only. It writes
+lottery.json.
 """
 
 from pathlib import Path
@@ -29,9 +30,9 @@ from modadd_jax.training import step as train
 def define_flags() -> None:
     distributed.define_flags()
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
-    flags.DEFINE_list("early", ["0", "50", "100", "200"], "Steps to predict from.")
-    flags.DEFINE_integer("most", 16, "How many seeds to train to the steps after 0.")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_list("early", ["0", "50", "100", "200"], "Steps from which the final keys are predicted.")
+    flags.DEFINE_integer("most", 16, "Number of seeds that are trained to the steps after 0.")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
 
 
 def early_params(config: Config, steps: list[int], most: int):

@@ -1,12 +1,13 @@
-"""The paper's claims over many seeds: what share satisfies each, its table of bounds, and distributions.
+"""The paper's claims over many seeds: the share that satisfies each, the table of bounds, distributions.
 
     python -m experiments.paper --workdir runs/paper --out results/paper
     python -m experiments.paper --workdir runs/paper --out results/paper --noprove
 
-Reads every seed of a run of constant attention, as experiments.summarize does (about a second each on two
-cores), certifies it and fits clock and pizza to its logits (two to four seconds more; --noprove leaves
-both out). Started again with the same weights, it goes on where it was. Writes summary.json (a row for each
-seed, floats to six digits), claims.json, claims.md, tables/ and figures/ into --out.
+The command reads every seed of a run of constant attention, as experiments.summarize does. This takes about a
+second per seed on two cores. It then certifies each seed and fits clock and pizza to its logits, which takes
+two to four seconds more; --noprove leaves both out. If the command is started again with the same weights, it
+resumes. It writes summary.json (a row for each seed, floats with six digits), claims.json, claims.md, tables/
+and figures/ into --out.
 """
 
 import json
@@ -40,10 +41,12 @@ SAVE_EVERY = 60  # seconds between writes of what was proven so far
 
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
-    flags.DEFINE_integer("step", None, "The saved step to read; default the last.")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir.")
+    flags.DEFINE_integer("step", None, "The saved step to read; default: the last.")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
     flags.DEFINE_bool("prove", True, "Certify every seed, and fit clock and pizza to its logits.")
-    flags.DEFINE_integer("seed", None, "Whose table of bounds is shown; default the first that was read.")
+    flags.DEFINE_integer(
+        "seed", None, "Seed whose table of bounds is shown; default: the first that was read."
+    )
 
 
 def rounded(x: Any) -> Any:

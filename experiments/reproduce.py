@@ -1,23 +1,22 @@
-"""Everything of the paper, and beyond, from one command.
+"""Reproduce the paper, and the results beyond it, with one command.
 
-    python -m experiments.reproduce                          # train the default model, then everything
-    python -m experiments.reproduce --quick                  # the same of the quick preset, in minutes
-    python -m experiments.reproduce --workdir runs/mainline  # of a run that is there, or an imported model
+    python -m experiments.reproduce                          # train the default model, then run every study
+    python -m experiments.reproduce --quick                  # the same for the quick preset, in minutes
+    python -m experiments.reproduce --workdir runs/mainline  # for an existing run, or an imported model
 
-Trains what is missing, then does every study of modadd_jax/report/studies.py, as its own command does
-it, and writes
+The command trains what is missing. It then runs every study of modadd_jax/report/studies.py and writes
 
-    <study>.json   and <study>.md: what each study found
-    figures/       every figure as PNG and SVG, in k<k>/ those of each key frequency
+    <study>.json   and <study>.md: the results of each study
+    figures/       every figure as PNG and SVG; k<k>/ has those of each key frequency
     tables/        the tables of the paper and more, as Markdown, CSV and LaTeX
     report.html    one file that opens offline, with an interactive picture of the integral
     results.json   every number that the report prints, with its file and function
     reproduce.json what was done, when, and what failed
-    logs/          of each stage that failed, where
+    logs/          the traceback of each stage that failed
 
-Started again, it skips what is finished for the same weights. A stage that fails is named with its reason
-and left out of the report; the others go on, and the exit status is 1 at the end. Step, seed and output
-are chosen as for experiments.analyze; with --step nothing more is trained.
+If the command is started again, it skips what is finished for the same weights. A stage that fails is named
+with its reason and left out of the report. The other stages still run, and the exit status is then 1. Step,
+seed and output are chosen as for experiments.analyze. With --step nothing is trained.
 """
 
 import sys
@@ -37,11 +36,11 @@ from modadd_jax.training import loop, parallel
 
 def define_flags() -> None:
     loading.define_flags()
-    flags.DEFINE_bool("quick", False, "Train the quick preset (p = 59) where there is no run yet.")
+    flags.DEFINE_bool("quick", False, "Train the quick preset (p = 59) if there is no run yet.")
 
 
 def train_missing(path: Path, quick: bool) -> None:
-    """Trains what the workdir lacks: all of it, or the rest of its own config. Raises ValueError."""
+    """Trains a new run, or the remaining steps of the run in the workdir. Raises ValueError."""
     if (path / CONFIG_FILE).exists():
         workdir = Workdir.open(path)
         config, steps = workdir.config, workdir.steps()

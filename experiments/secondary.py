@@ -1,10 +1,10 @@
-"""Ask why a trained pizza looks like a clock: secondary frequencies, and what happens without them.
+"""Show why a trained pizza looks like a clock: secondary frequencies, and the effect of removing them.
 
     python -m experiments.secondary --workdir runs/mainline
 
-Writes secondary.json, secondary.md (the tables) and figures/secondary_*.png and .svg, and prints the
-tables. Workdir, step, seed and output are chosen as for experiments.analyze. About a minute on two CPU
-cores, most of it compilation and drawing.
+The command writes secondary.json, secondary.md (the tables) and figures/secondary_*.png and .svg, and prints
+the tables. Workdir, step, seed and output are chosen as for experiments.analyze. It takes about a minute on
+two CPU cores, mostly for compilation and drawing.
 """
 
 from experiments import cli, study

@@ -1,4 +1,4 @@
-"""A study of modadd_jax/report/studies.py as a command: its flags, and what is done with them."""
+"""A study of modadd_jax/report/studies.py as a command: its flags and its main function."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def _define(option: Option) -> None:
 
 
 def _any_seed(run: Run) -> int:
-    """The first seed that reached the step, for a study of all. Raises ValueError where there is none."""
+    """The first seed that reached the step, for a study of all. Raises ValueError if there is none."""
     step, state = run.workdir.restore(state_like(run.config), flags.FLAGS.step)
     alive = np.flatnonzero(seeds_alive_at(run.config, state, step))
     if not alive.size:

@@ -1,14 +1,16 @@
-"""Analysis and bounds of every seed of a run, or of a whole sweep: who is clean, who is not, and why.
+"""Analysis and bounds of every seed of a run, or of a whole sweep: which seeds are clean, and why others are
+not.
 
     python -m experiments.summarize --workdir runs/eight
     python -m experiments.summarize --workdir runs/eight --step 5000 --out results/eight
     python -m experiments.summarize --workdir runs/map --steps 2500,5000,10000
 
-Of a run: summary.json (one row for each seed, under the names of analysis.json), summary.md and
-figures/. Steps other than the last go into step<S>/. Of a sweep, a directory with a sweep.json: the
-summary of every finished cell (cells/<name>/, step<S>/ in it; those already there for the same weights
-are kept), and over all cells summary.json, summary.md and figures/: the map of clean and muddy circuits.
-A seed takes about a second on two CPU cores at p = 113, after half a minute of compilation.
+For a run the command writes summary.json (one row for each seed, with the names of analysis.json), summary.md
+and figures/. Steps other than the last go into step<S>/. A sweep is a directory with a sweep.json. For a
+sweep the command writes the summary of every finished cell into cells/<name>/ or step<S>/ in it, and keeps
+summaries that exist for the same weights. Over all cells it writes summary.json, summary.md and figures/: the
+map of clean and muddy circuits. A seed takes about a second on two CPU cores at p = 113, after half a minute
+of compilation.
 """
 
 import json
@@ -41,9 +43,9 @@ SUMMARY_FILE = "summary.json"
 
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it, or the sweep.")
-    flags.DEFINE_integer("step", None, "The saved step of a run to read; default the last.")
-    flags.DEFINE_list("steps", None, "Saved steps of a sweep's cells to read; default all but 0.")
-    flags.DEFINE_string("out", None, "Where to write; default the workdir, or step<S>/ in it.")
+    flags.DEFINE_integer("step", None, "The saved step of a run to read; default: the last.")
+    flags.DEFINE_list("steps", None, "Saved steps of the cells of a sweep to read; default: all except 0.")
+    flags.DEFINE_string("out", None, "Where to write; default: the workdir, or step<S>/ in it.")
 
 
 def write(out: Path, record: dict[str, Any], text: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
 
 
 def _progress(total: int) -> tqdm:
-    return tqdm(total=total, unit="seed", disable=None)  # None: no bar where stderr is no terminal
+    return tqdm(total=total, unit="seed", disable=None)  # None: no bar where stderr is not a terminal
 
 
 def _show(text: str, drawn: dict[str, Figure], out: Path, said: str) -> None:
@@ -138,7 +140,7 @@ def summarize_sweep(path: Path, wanted: set[int] | None, out: Path) -> None:
             cells.append(sweep_map.Cell(cell.name, cell.workdir.config.model.p, cell.values, rows))
     seconds = time.perf_counter() - start
     record = {"unfinished": unfinished} | sweep_map.map_of(cells, sweep.fields)
-    text = document_text(map_document(record, cells))
+    text = document_text(map_document(record))
     write(out, record, text, {"run": path.name})
     _show(text, clean_map.of_sweep(record, cells), out, f"read {len(cells)} cells in {seconds:.1f} s")
 

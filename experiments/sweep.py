@@ -1,15 +1,15 @@
-"""Train a grid of settings, many seeds of each; cells that differ in rates alone share one program.
+"""Train a grid of settings with many seeds each. Cells that differ in rates alone share one program.
 
     python -m experiments.sweep --preset quick --num_seeds 8 --workdir runs/map \\
         --grid "train_fraction=0.5,0.6,0.8 weight_decay=0.5,1,2" --grid "d_mlp=128,256,1024"
     python -m experiments.summarize --workdir runs/map
 
-Every --grid is a product over the fields it names; several are put together, each field that a grid
-does not name at its own value of the flags. The fields are those of modadd_jax/config.py, but for the
-seeds, which every cell has alike. Each cell is a workdir as of experiments.train, in
-<workdir>/cells/<name>; sweep.json lists them with all settings. Started again, it goes on where it was
-and skips what is done; started with other grids, it adds their cells. A cell that fails is named at the
-end, and the others are trained.
+Every --grid is a product over the fields that it names. Several grids are united. A field that a grid does
+not name has the value of its flag. The fields are those of modadd_jax/config.py except the seeds, which are
+the same for every cell. Each cell is a workdir like those of experiments.train, in <workdir>/cells/<name>.
+sweep.json lists the cells with all settings. If the command is started again, it resumes and skips what is
+done. If it is started with other grids, it adds their cells. A cell that fails is named at the end, and the
+others are trained.
 """
 
 from pathlib import Path

@@ -5,12 +5,12 @@
     python -m experiments.train --seeds 0,50,104              # or a file of seeds
     python -m experiments.train --preset quick                # a minute
 
-Every field of modadd_jax/config.py is a flag. Writes config.json, metrics.jsonl and
-checkpoints into the workdir. Started again on the same workdir, it goes on from the last
-checkpoint that is whole, or says that the run is complete. SIGTERM saves and ends it.
+Every field of modadd_jax/config.py is a flag. The command writes config.json, metrics.jsonl and checkpoints
+into the workdir. If it is started again on the same workdir, it resumes from the last undamaged checkpoint,
+or reports that the run is complete. SIGTERM saves the state and ends the command.
 
-The seeds are shared out over all devices. The CPU is made into one device for each core (--host_devices), and
-into two for a single seed, which share its pairs. sessions.jsonl in the workdir says what decides the last
+The seeds are shared out over all devices. The CPU becomes one device per core (--host_devices), or two
+devices that share the pairs of a single seed. sessions.jsonl in the workdir records what decides the last
 bits. Several processes train together with
     --coordinator host:port --num_processes 2 --process_id 0      # and 1 in the other
 or with --distributed under SLURM or on a TPU pod.
@@ -28,7 +28,7 @@ from modadd_jax.training import parallel
 def define_flags() -> None:
     cli.define_config_flags()
     distributed.define_flags()
-    flags.DEFINE_string("workdir", None, "Where to write; default runs/<preset>-seed<seed>.")
+    flags.DEFINE_string("workdir", None, "Where to write; default: runs/<preset>-seed<seed>.")
 
 
 def default_workdir(config: Config) -> str:

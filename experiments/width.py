@@ -4,10 +4,11 @@
     python -m experiments.width --out runs/width
     python -m experiments.width --constructed --out runs/width
 
-Rules of n = 8 to 4096 nodes, random and even, many draws each; and every key frequency of every seed of
-trained models. Those are the ones of --workdirs (runs, or sweeps) at their last step, or models of --d_mlp
-neurons that are trained into OUT/trained. Writes width.json, width.md and figures/width.png and .svg, and
-prints the table. The rules take under a minute on two CPU cores, the default training about ten.
+The command measures constructed rules of n = 8 to 4096 nodes, random and even, with many draws each. It also
+measures every key frequency of every seed of trained models. These are the runs or sweeps of --workdirs at
+their last step, or models of --d_mlp neurons that are trained into OUT/trained. It writes width.json,
+width.md and figures/width.png and .svg, and prints the table. The rules take under a minute on two CPU cores,
+and the default training takes about ten.
 """
 
 from pathlib import Path
@@ -35,16 +36,20 @@ def define_flags() -> None:
     flags.DEFINE_list(
         "workdirs",
         None,
-        "Trained runs, or sweeps, of any number of seeds each; a name with commas in double quotes.",
+        "Trained runs or sweeps, with any number of seeds each. Put a name with commas in double quotes.",
     )
-    flags.DEFINE_list("d_mlp", ["64", "128", "256", "512", "1024"], "Widths to train without --workdirs.")
+    flags.DEFINE_list(
+        "d_mlp", ["64", "128", "256", "512", "1024"], "Widths that are trained if --workdirs is not given."
+    )
     flags.DEFINE_integer("p", 59, "Modulus of the models to train.")
     flags.DEFINE_integer("num_seeds", 4, "Seeds to train at each width.")
     flags.DEFINE_integer("num_steps", 5_000, "Steps to train.")
-    flags.DEFINE_bool("constructed", False, "Constructed rules alone: train nothing.")
-    flags.DEFINE_list("sizes", [str(2**j) for j in range(3, 13)], "Nodes of the constructed rules.")
-    flags.DEFINE_integer("draws", 200, "Draws of a constructed rule at each size.")
-    flags.DEFINE_integer("seed", 0, "Of the random rules.")
+    flags.DEFINE_bool("constructed", False, "Measure constructed rules only, and train nothing.")
+    flags.DEFINE_list(
+        "sizes", [str(2**j) for j in range(3, 13)], "Numbers of nodes of the constructed rules."
+    )
+    flags.DEFINE_integer("draws", 200, "Number of draws of a constructed rule at each size.")
+    flags.DEFINE_integer("seed", 0, "Random seed of the random rules.")
     flags.DEFINE_string("out", "runs/width", "Where to write.")
 
 
@@ -73,7 +78,7 @@ def _numbers(flag: flags.FlagHolder, least: int) -> list[int]:
 
 
 def workdirs(out: Path) -> list[Workdir]:
-    """Those of --workdirs (of a sweep the cells trained to their end), or models of --d_mlp, trained here."""
+    """The models of --workdirs (for a sweep: the cells trained to their end), or of --d_mlp, trained here."""
     if flags.FLAGS.constructed:
         return []
     if flags.FLAGS.workdirs:

@@ -1,16 +1,16 @@
-"""Opens a one-layer transformer that adds modulo p: its MLP is a quadrature rule (arXiv 2412.03773).
+"""Analyses a one-layer transformer that adds modulo p: its MLP is a quadrature rule (arXiv 2412.03773).
 
     import modadd_jax as ma
 
     config = ma.preset("mainline").replace(num_seeds=4)
-    run = ma.train(config, "runs/four")      # ma.open_run("runs/four") opens what is there
+    run = ma.train(config, "runs/four")      # ma.open_run("runs/four") opens an existing run
     model = run.load(seed=0)                 # ma.import_model("theirs.pt"): somebody else's weights
     circuit = ma.fold(model)                 # ma.Circuit(u, v, w_logit): by hand
     reading = ma.read(circuit)               # every neuron as a wave, every frequency as a rule
     ma.summarize(reading), ma.bound(reading), ma.certify(model), ma.figures.rectangles(reading)
 
-Results are float64 and NumPy, whatever JAX is set to; bad input is a ValueError, before any work. Names are
-imported when they are first used: `import modadd_jax.checker` imports neither JAX nor any other module.
+Results are float64 NumPy arrays, whatever JAX is set to. Bad input raises a ValueError before any work. Names
+are imported when they are first used: `import modadd_jax.checker` imports neither JAX nor any other module.
 """
 
 import importlib

@@ -1,7 +1,8 @@
-"""The public functions: from a config, or weights, to a reading, bounds, a certificate.
+"""The public functions: from a config, or from weights, to a reading, bounds and a certificate.
 
-Each is one call of the library inside float64, with its input checked before any work and its result
-handed out as NumPy. docs/tour.md tells the story; the examples below run as tests.
+Each function checks its input before any work, computes in float64, and returns NumPy arrays or plain Python
+numbers. docs/tour.md shows them in order. The examples below run as tests. They use this circuit: one key
+frequency k = 2 at p = 11, with 16 evenly spaced neurons.
 
     >>> import numpy as np
     >>> import modadd_jax as ma
@@ -40,26 +41,29 @@ def _require(value: Any, name: str, kind: type, source: str) -> None:
 
 
 def train(config: Config, path: str | Path, *, wave_size: int | None = None, resume: bool = True) -> Run:
-    """Trains all seeds of a config into the directory `path`, or goes on from its last checkpoint.
+    """Trains all seeds of a config into the directory `path`, or resumes from its last checkpoint.
+
+    If JAX has not started yet in this process, training uses all CPU cores.
 
     Args:
-      config: what to train, and how.
-      path: new, empty, or a run of the same config.
-      wave_size: most seeds at once; None for as many as the memory holds.
-      resume: whether to go on with a run that is there, instead of refusing.
+      config: the model and its training, such as `ma.preset("mainline")`.
+      path: a directory that is new, is empty, or holds a run of the same config.
+      wave_size: the largest number of seeds trained at once; None for as many as fit into memory.
+      resume: whether to resume an existing run. If False, an existing run is refused.
     Returns:
-      the run; `Run.load` has its seeds. Where JAX has not started yet in this process, all cores train.
+      The run. `Run.load` returns the weights of one seed.
     Raises:
-      ValueError: for another kind of argument; where the path holds something else or is in use; where no
-        seed is finite any more.
-      SystemExit: after SIGTERM, when the state is saved.
+      ValueError: if an argument has the wrong type, if the directory holds something else or is in use, or
+        if every seed has become NaN or infinite.
+      SystemExit: after SIGTERM, once the state is saved.
 
     >>> import contextlib, io, tempfile
     >>> config = ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6, num_steps=2, num_seeds=2)
     >>> with tempfile.TemporaryDirectory() as path, contextlib.redirect_stdout(io.StringIO()):
-    ...     model = ma.train(config, path).load(seed=1)
-    >>> model.step, model.params["W_in"].dtype
-    (2, dtype('float32'))
+    ...     run = ma.train(config, path)
+    ...     model = ma.open_run(path).load(seed=1)
+    >>> run.seeds, model.step, model.params["W_in"].dtype
+    ((0, 1), 2, dtype('float32'))
     """
     _require(config, "config", Config, "as ma.preset gives it")
     if not isinstance(path, (str, Path)) or not str(path):
@@ -71,13 +75,20 @@ def train(config: Config, path: str | Path, *, wave_size: int | None = None, res
 
 
 def make_train(config: Config) -> Callable[[jax.Array], tuple[TrainState, Metrics]]:
-    """The whole training of one seed as a pure function of its key, for jit and vmap.
+    """Returns the whole training of one seed as a pure function of its key, for jit and vmap.
 
+    Nothing is saved. A seed that becomes NaN or infinite is not stopped. Under vmap the numbers are those of
+    one seed up to rounding.
+
+    Args:
+      config: the model and its training. An imported model has no training, and cuts need `ma.train`.
     Returns:
-      train(key) -> (state, metrics): `jax.random.key(seed)` trains the seed that `ma.train` calls `seed`.
-      metrics: [E] each, at every `eval_every` steps and at the end. Nothing is saved, and a seed that is
-      not finite any more is not stopped. Under vmap, numbers are those of one seed up to rounding.
-    Raises: ValueError for what is no config.
+      train(key) -> (state, metrics). `jax.random.key(seed)` trains the seed that `ma.train` calls `seed`.
+      state: the parameters (`state.params`, float32 unless the config says float64) and the optimiser state.
+      metrics: arrays [E], one entry for each evaluation: every `eval_every` steps and at the end. Losses are
+      in nats, accuracies in [0, 1], margins in logits.
+    Raises:
+      ValueError: if `config` is not a Config, is that of an imported model, or has cut steps.
 
     >>> import jax
     >>> config = ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6, num_steps=4, eval_every=2)
@@ -114,9 +125,16 @@ def make_train(config: Config) -> Callable[[jax.Array], tuple[TrainState, Metric
 
 
 def fold(model: Model) -> Circuit:
-    """The circuit of a model of constant attention, in float64: u, v [p, m], w_logit [m, p], s_a, s_b [p, p].
+    """Folds the weights of a model with constant attention into its circuit.
 
-    Raises ValueError where the attention depends on the input (attention_rate != 1).
+    Args:
+      model: of `Run.load`, `ma.import_model` or `ma.Model(params, config)`.
+    Returns:
+      Circuit of float64 arrays: u, v [p, m], w_logit [m, p], s_a, s_b [p, p]. For every input (a, b) and
+      class c, logits = sum_i ReLU(u[a, i] + v[b, i]) w_logit[i, c] + s_a[a, c] + s_b[b, c].
+    Raises:
+      ValueError: if the attention depends on the input (attention_rate is not 1).
+    Source: docs/theory.md section 1.
 
     >>> from modadd_jax.constructed import params_of
     >>> config = ma.Config().replace(p=11, d_model=16, n_heads=2, d_mlp=16)
@@ -132,12 +150,20 @@ def fold(model: Model) -> Circuit:
 
 
 def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
-    """Reads a circuit: its neurons as waves, its key frequencies as quadrature rules, the closed form.
+    """Reads a circuit: its neurons as waves, its key frequencies as quadrature rules, its closed form.
 
     Args:
-      circuit: of one model; any kind of real numbers, read in float64.
-      min_share: of the weight of all neurons, in (0, 1], that makes a frequency a key frequency.
-    Raises: ValueError for shapes that do not fit, p below 3, numbers that are not real and finite.
+      circuit: the tables of one model, of any real dtype; they are read in float64.
+      min_share: in (0, 1]. A frequency is a key frequency if its neurons carry at least this share of the
+        total weight (sum of input amplitude times output amplitude over all neurons).
+    Returns:
+      Reading of float64 arrays. `neurons` has amplitude and phase (rad) of every neuron, [m] each. `keys.k`
+      has the key frequencies, heaviest first. `frequencies` has one quadrature rule and waveform for each of
+      them. `tables` and `explained` have each closed form [p (a-b), p (c-a-b)] and the share of the logit
+      variance that it explains.
+    Raises:
+      ValueError: for shapes that do not fit, p below 3, numbers that are not real and finite.
+    Source: docs/theory.md sections 2 and 3.1.
 
     >>> reading = ma.read(circuit)
     >>> reading.keys.k.tolist(), reading.neurons.alpha.dtype
@@ -148,7 +174,7 @@ def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
 
 
 def _checked(circuit: Circuit) -> Circuit:
-    """The circuit with NumPy arrays in float64. Raises ValueError where they do not make one."""
+    """The circuit with NumPy arrays in float64. Raises ValueError if they do not form a circuit."""
     _require(circuit, "circuit", Circuit, "as ma.fold gives it, or ma.Circuit(u, v, w_logit)")
     for name, array in circuit._asdict().items():
         kind = np.asarray(array).dtype
@@ -160,7 +186,18 @@ def _checked(circuit: Circuit) -> Circuit:
 
 
 def summarize(reading: Reading) -> dict[str, Any]:
-    """The numbers of analysis.json about the circuit; README.md says what each means.
+    """The numbers of a reading as plain Python values, as in analysis.json.
+
+    Args:
+      reading: of `ma.read`.
+    Returns:
+      A dict: `accuracy` in [0, 1], `cross_entropy` (nats) and `min_margin` (logits) over all p^2 inputs;
+      `variance_explained` (shares); `frequencies`, a list with one dict for each key frequency (phases in
+      rad, errors relative to 2/3); `closed_form` (the share of the logit variance that each form explains).
+      docs/files.md names all of them. A number that is undefined is None, never NaN.
+    Raises:
+      ValueError: if `reading` is not a Reading.
+    Source: docs/theory.md sections 2.1 to 2.5 and 3.1.
 
     >>> ma.summarize(ma.read(circuit))["accuracy"]
     1.0
@@ -171,7 +208,20 @@ def summarize(reading: Reading) -> dict[str, Any]:
 
 
 def bound(reading: Reading) -> dict[str, Any]:
-    """The record of bounds.json: every bound of every key frequency, and the logits' total, proven.
+    """Proven bounds on a reading as plain Python values, as in bounds.json.
+
+    Rounding is included, so every bound holds for the float64 numbers of the circuit.
+
+    Args:
+      reading: of `ma.read`.
+    Returns:
+      A dict. `frequencies`: for each key frequency the bounds on the error of its quadrature rule, relative
+      to 2/3, each with the true value, the trivial bound (key `naive`) and whether it is non-vacuous.
+      `logit_bound`: in logits, a bound (`total`) on |logits - closed form| over all inputs and classes, with
+      the true value (`true`) and the trivial bound (`naive`); None if there is no key frequency.
+    Raises:
+      ValueError: if `reading` is not a Reading.
+    Source: docs/theory.md sections 2.7, 3.2 and 3.3.
 
     >>> proven = ma.bound(ma.read(circuit))["logit_bound"]
     >>> proven["true"] <= proven["total"]
@@ -183,13 +233,20 @@ def bound(reading: Reading) -> dict[str, Any]:
 
 
 def certify(subject: Circuit | Model, strategy: str = "auto") -> dict[str, Any]:
-    """Proves what share of its p^2 inputs a model gets right: the record of certificate.json.
+    """Proves what share of its p^2 inputs a model answers correctly, as in certificate.json.
 
     Args:
-      subject: a Model, for which the float32 program is proven too; or a Circuit, whose numbers are taken
-        as exact, and which has no program: `config`, `float32`, `slack.program` are then None.
-      strategy: one of docs/certificate.md; auto is the cheapest that is complete.
-    Raises: ValueError as `fold` and `read` do, and for an unknown strategy.
+      subject: a Model, for which the float32 program is proven too; or a Circuit, whose numbers are taken as
+        exact. A Circuit has no program, so `config`, `float32` and `slack.program` are then None.
+      strategy: auto, integral, linear, events, low_rank or brute (docs/certificates.md, section 4). auto is
+        the cheapest strategy that is complete.
+    Returns:
+      A dict. `real` and `float32`: `proven_accuracy` in [0, 1], `smallest_proven_margin` and `slack`
+      (logits), and `unproven`, a list of [a, b]. `operations_share`: the operations divided by those of brute
+      force. docs/certificates.md, section 7, lists all keys.
+    Raises:
+      ValueError: as `fold` and `read`, for an unknown strategy, and for weights that are not float32 numbers.
+    Source: docs/certificates.md.
 
     >>> ma.certify(circuit)["real"]["proven_accuracy"]
     1.0

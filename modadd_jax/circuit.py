@@ -1,7 +1,7 @@
-"""The circuit: all that the analysis needs of a constant-attention model.
+"""The circuit: the five tables that determine a constant-attention model.
 
-With constant attention the last position's residual is a sum of one term for each
-token, so pre-activations are u(a) + v(b) and the logits are
+With constant attention the residual stream at the last position is a sum of one term per token. The
+pre-activations are therefore u(a) + v(b), and the logits are
 
     logits[a, b, c] = sum_i ReLU(u[a, i] + v[b, i]) w_logit[i, c] + s_a[a, c] + s_b[b, c].
 
@@ -31,9 +31,12 @@ class _Tables(NamedTuple):
 
 
 class Circuit(_Tables):
-    """A separated model: u, v [p, m], w_logit [m, p], s_a, s_b [p, p]; zeros for an s that is not given.
+    """A separated model as five tables of one floating dtype: u, v [p, m], w_logit [m, p], s_a, s_b [p, p].
 
-    Arrays share one floating dtype; leading batch axes under vmap. `reading.check_circuit` checks one.
+    u[a, i] + v[b, i] is the pre-activation of neuron i at the input (a, b). w_logit[i, c] is what neuron i
+    adds to the logit of class c at activation 1. s_a and s_b hold what reaches the logits without passing the
+    MLP; they are zero if they are not given. Under vmap the arrays have leading batch axes. `ma.read` checks
+    shapes and values. Source: docs/theory.md section 1.
 
     >>> import numpy as np
     >>> Circuit(np.zeros((5, 8)), np.zeros((5, 8)), np.zeros((8, 5))).s_b.shape
@@ -52,22 +55,22 @@ class Circuit(_Tables):
 
 
 def check_separable(config: ModelConfig) -> None:
-    """Raises ValueError unless attention is constant (r = 1)."""
+    """Raises ValueError unless the attention is constant (r = 1)."""
     if not config.is_separable:
         raise ValueError(
             f"attention_rate must be 1 for a circuit, got {config.attention_rate}: softmax attention "
             "multiplies the tokens' values by a pattern that depends on both inputs, so the "
-            "pre-activations are no sum u(a) + v(b)"
+            "pre-activations are not a sum u(a) + v(b)"
         )
 
 
 def constant_attention(params: Params, config: ModelConfig) -> ModelConfig:
-    """The same model as one of constant attention, where its softmax is; else `config` itself.
+    """A config with constant attention if the softmax of the model is constant; otherwise `config` itself.
 
-    Softmax attention too is constant once weight decay has shrunk W_Q and W_K to nothing: scores that are
-    all below the unit roundoff of float64 have softmax 1/n to its last digit. Their size is bounded by
-    the longest query times the longest key of each head. Every key then gets (1-r)/n + r kappa, which
-    becomes the constant of a config with r = 1. Needs concrete parameters.
+    Softmax attention is constant once weight decay has shrunk W_Q and W_K to nothing: if all scores are below
+    the unit roundoff of float64, the softmax is 1/n to its last digit. The longest query times the longest
+    key of each head bounds the size of the scores. Every key position then gets (1-r)/n + r kappa, which
+    becomes the constant of a config with r = 1. The parameters must be concrete.
     """
     if config.is_separable:
         return config
@@ -136,7 +139,7 @@ def _tables_of(params: Params, a_part: jax.Array, b_part: jax.Array, constant: j
 
 
 class Nearest(NamedTuple):
-    """What a model of any attention rate has of a circuit, and what it has beside it."""
+    """The part of a model of any attention rate that is a circuit, and the logits of the whole model."""
 
     circuit: Circuit  # the pre-activations' additive part
     logits: jax.Array  # [p, p, p] of the model itself, axes a, b, c
@@ -144,11 +147,12 @@ class Nearest(NamedTuple):
 
 
 def nearest(params: Params, config: ModelConfig) -> Nearest:
-    """The circuit whose residual stream is nearest to the model's, in the mean square over all pairs.
+    """The circuit whose residual stream is nearest to that of the model, in the mean square over all pairs.
 
-    That is its mean over b, plus its mean over a, less the mean of all. For constant attention it is the
-    model's circuit; otherwise it leaves out all that depends on a and b together, and `pre_share` and the
-    model's own logits say how much that is. Costs p^2 forward passes and p^2 m numbers.
+    Its residual stream is the mean over b, plus the mean over a, minus the mean over both. For constant
+    attention it is the circuit of the model. Otherwise it leaves out everything that depends on a and b
+    together; `pre_share` and the logits of the model show how much that is. Costs p^2 forward passes and
+    p^2 m numbers.
     """
     params, config = model.as_addition(params, config)
     classes = jnp.arange(config.p)

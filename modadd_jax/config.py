@@ -1,4 +1,4 @@
-"""What a run is: the model, the training, their presets, and the checks on both.
+"""The config of a run: the model, the training, and the checks on both.
 
 A `Config` is immutable and hashable, so it can be a static argument of a jitted
 function. Every field of its two parts is a flag of `experiments.train`; `config.json` in a workdir is
@@ -21,7 +21,7 @@ LOSSES = ("log1p", "standard")
 DTYPES = ("float32", "float64")
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "lion", "adagrad", "lamb")
 CUT_RULES = ("lightest", "double", "paths", "random")
-# The last two say how a GPU multiplies: its tensor cores' formats, sums in float32.
+# The last two are formats of a GPU's tensor cores, with sums in float32.
 PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
 # Fields that a config.json written before them does not hold; they then have their defaults.
@@ -78,16 +78,16 @@ def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
 class ModelConfig:
     """The one-layer ReLU transformer of docs/theory.md, section 1. Raises ValueError."""
 
-    p: int = 113  # modulus, at least 3; of task=multiply P - 1, and P, the prime, may be given for it
-    d_model: int = 128  # residual width
-    n_heads: int = 4  # heads of width d_model / n_heads
-    d_mlp: int = 512  # hidden neurons (m)
-    attention_rate: float = 1.0  # r in [0, 1]: 0 softmax attention, 1 constant attention
+    p: int = 113  # modulus, at least 3; for task=multiply P - 1, for which the prime P may be given
+    d_model: int = 128  # width of the residual stream
+    n_heads: int = 4  # number of heads, of width d_model / n_heads
+    d_mlp: int = 512  # number m of hidden neurons
+    attention_rate: float = 1.0  # r in [0, 1]: 0 is softmax attention, 1 is constant attention
     attention_scale: str = "1/n_ctx"  # the constant each key receives: 1/n_ctx, 1, or a number in (0, 1)
     eq_token: bool = True  # third token "=", at whose position the logits are read
-    biases: str = "off"  # off | mlp (trained b_in, b_out) | frozen (all; zero unless imported)
-    init: str = "orthogonal"  # orthogonal | gbmi | nanda, see model.py
-    separate_vocab: bool = False  # b has embeddings of its own: token b + p in the place of b
+    biases: str = "off"  # biases: off | mlp (trained b_in, b_out) | frozen (all; zero unless imported)
+    init: str = "orthogonal"  # initialisation: orthogonal | gbmi | nanda (docs/theory.md section 4.8)
+    separate_vocab: bool = False  # b has embeddings of its own: token b + p instead of b
     # transformer | circuit: the tables u, v, W_L, s_a, s_b themselves, which are imported and not trained. Of
     # the other fields only p and d_mlp then mean anything; separate_vocab says that u and v differ.
     architecture: str = "transformer"
@@ -127,7 +127,7 @@ class ModelConfig:
 
     @property
     def is_circuit(self) -> bool:
-        """Tables instead of a transformer: without embedding, tokens and attention."""
+        """Whether this is tables instead of a transformer, without embedding, tokens and attention."""
         return self.architecture == "circuit"
 
     @property
@@ -146,12 +146,12 @@ class ModelConfig:
 
     @property
     def kappa(self) -> float:
-        """The weight constant attention gives each key."""
+        """The weight that constant attention gives to each key position."""
         return 1.0 / self.n_ctx if self.attention_scale == "1/n_ctx" else float(self.attention_scale)
 
     @property
     def is_separable(self) -> bool:
-        """Constant attention: pre-activations are u(a) + v(b)."""
+        """Whether attention is constant, so that pre-activations are u(a) + v(b)."""
         return self.attention_rate == 1.0
 
     @property
@@ -171,39 +171,40 @@ class ModelConfig:
 
 
 def circuit_config(p: int, d_mlp: int, symmetric: bool, task: str = "add") -> ModelConfig:
-    """The config of a circuit that is no transformer; `symmetric` says that u = v and s_a = s_b."""
-    given = {"eq_token": symmetric, "separate_vocab": not symmetric, "architecture": "circuit"}
-    return ModelConfig(p=p, d_mlp=d_mlp, task=task, **given)
+    """The config of a circuit that is not a transformer; `symmetric` says that u = v and s_a = s_b."""
+    return ModelConfig(
+        p=p, d_mlp=d_mlp, eq_token=symmetric, separate_vocab=not symmetric, architecture="circuit", task=task
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """Full-batch AdamW and its bookkeeping. Raises ValueError."""
 
-    seed: int = 0  # first seed
-    num_seeds: int = 1  # seeds seed .. seed + num_seeds - 1, in one program, unless seed_list names them
+    seed: int = 0  # the first seed
+    num_seeds: int = 1  # number of seeds from `seed` on, in one program
     seed_list: tuple = ()  # ints: seeds that are no range, the first of them `seed`; see `Config.replace`
-    train_fraction: float = 0.8  # share of the p^2 ordered pairs trained on, in (0, 1]
-    num_steps: int = 10_000  # full-batch updates
-    learning_rate: float = 1e-3
-    weight_decay: float = 1.0  # multiplied by the learning rate, as in PyTorch
-    beta1: float = 0.9
-    beta2: float = 0.98
-    warmup_steps: int = 10  # linear, from 0
-    optimizer: str = "adamw"  # of optax; adam, sgd (momentum beta1) and adagrad without weight decay
+    train_fraction: float = 0.8  # share of the p^2 ordered pairs in the training set, in (0, 1]
+    num_steps: int = 10_000  # number of full-batch updates
+    learning_rate: float = 1e-3  # learning rate of the optimiser, positive
+    weight_decay: float = 1.0  # decoupled weight decay, multiplied by the learning rate as in PyTorch
+    beta1: float = 0.9  # decay of the mean gradient (AdamW), or momentum
+    beta2: float = 0.98  # decay of the mean squared gradient (AdamW)
+    warmup_steps: int = 10  # steps in which the learning rate rises linearly from 0
+    optimizer: str = "adamw"  # of optax: adamw | adam | sgd | muon | lion | adagrad | lamb
     final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step
-    final_decay: float = 1.0  # the same of the weight decay, may be above 1; AdamW alone
-    enlarged: int = 0  # frequencies, drawn by the seed, whose waves in W_E and W_U begin three times as large
-    cut_steps: str = ""  # "2500+5000": when a key of muddy seeds is cut, analysis/studies/cut.py
-    cut_rule: str = "lightest"  # lightest | double | paths | random
-    cut_keep: int = 3  # keys that a cut leaves at least
-    loss: str = "log1p"  # log1p (accurate at any size) | standard (log-softmax)
-    dtype: str = "float32"  # float32 | float64: of weights, gradients, optimiser and checkpoints
-    forward: str = "auto"  # auto (folded where the model separates, else tables) | plain | folded
-    precision: str = "highest"  # of float32 matrix products; "default" lets a GPU use TF32
+    final_decay: float = 1.0  # the same share of the weight decay, may be above 1 (AdamW)
+    enlarged: int = 0  # number of random frequencies whose waves in W_E and W_U start three times as large
+    cut_steps: str = ""  # steps at which a key of muddy seeds is cut, such as 2500+5000
+    cut_rule: str = "lightest"  # which key is cut: lightest | double | paths | random
+    cut_keep: int = 3  # smallest number of keys that a cut leaves
+    loss: str = "log1p"  # cross-entropy: log1p (accurate at any size) | standard (log-softmax)
+    dtype: str = "float32"  # of weights, gradients, optimiser and checkpoints: float32 | float64
+    forward: str = "auto"  # forward pass: auto (folded if the model separates, else tables) | plain | folded
+    precision: str = "highest"  # precision of float32 matrix products; "default" lets a GPU use TF32
     eval_every: int = 250  # steps between evaluations on all p^2 pairs
     checkpoint_every: int = 2_500  # steps between checkpoints
-    early_checkpoints: bool = False  # further ones, dense on a logarithmic scale, before the first of those
+    early_checkpoints: bool = False  # save further checkpoints, on a logarithmic scale, before the first
 
     def __post_init__(self):
         _require_types(self)
@@ -283,10 +284,16 @@ def _of_seeds(seeds: Iterable[int]) -> TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A model and how it is trained. Raises ValueError where the two do not fit.
+    """A model (`model`) and its training (`train`). Raises ValueError if the two do not fit.
 
-    The weights of an imported model were made elsewhere: they have no optimiser state or training pairs, and
-    of `train` only the seeds mean anything: 0 for one model, a number for each of a family.
+    The comment behind each field says what it means. `replace` changes fields of either part.
+
+    >>> config = Config().replace(p=11, num_steps=100)
+    >>> config.model.p, config.train.num_steps, config.n_train
+    (11, 100, 97)
+
+    The weights of an imported model were made elsewhere. They have no optimiser state and no training pairs.
+    Of `train` only the seeds have a meaning: 0 for one model, a number for each member of a family.
     """
 
     model: ModelConfig = ModelConfig()
@@ -301,12 +308,12 @@ class Config:
         )
         _require(
             not self.imported or self.train == _of_seeds(self.train.seeds),
-            "an imported model has no training of ours: its train part must be the default, but for seeds",
+            "an imported model has no training here: its train part must be the default, except for seeds",
         )
         _require(
             self.train.forward != "folded" or self.model.is_separable,
             f"forward=folded needs attention_rate=1, got {self.model.attention_rate}: "
-            "with softmax attention the pre-activations are no sum of a term in a and one in b",
+            "with softmax attention the pre-activations are not a sum of a term in a and a term in b",
         )
         if not self.imported:
             tasks.check_training(self.model, self.train)

@@ -4,9 +4,9 @@
     w_logit[i, c] = beta_i cos(w_k_out c + psi_i)
     T(x) = t_0 + Re sum_{j >= 1} t_j e^{ijx},  t_1 = 1,  w_k = 2 pi k / p
 
-`circuit_of` evaluates this; `params_of` writes parameters of the real transformer whose
-folded circuit is any given circuit of low rank, so that an analysis can be tested
-through the checkpoint and all. Letters in shapes: p modulus, n neurons of a group, m of
+`circuit_of` evaluates this. `params_of` writes parameters of the real transformer whose
+folded circuit is any given circuit of low rank, so an analysis can be tested from the
+checkpoint on. Letters in shapes: p modulus, n neurons of a group, m of
 all groups, J harmonics. Source: docs/theory.md section 4.2.
 """
 
@@ -25,8 +25,8 @@ from modadd_jax.model import Params, param_shapes
 class Group(NamedTuple):
     """Neurons that share a frequency and a waveform. Arrays or sequences; angles in radians.
 
-    A reading returns alpha, phi, beta, psi as they are where alpha, beta >= 0 and
-    phi_b = phi; a negative amplitude comes back positive, its phase moved by pi.
+    A reading returns alpha, phi, beta, psi as they are if alpha, beta >= 0 and
+    phi_b = phi. A negative amplitude is returned as positive, with its phase moved by pi.
     """
 
     k: int  # frequency of u, v in 1..(p-1)//2
@@ -62,7 +62,7 @@ def voronoi_weights(phi: jax.Array) -> jax.Array:
 
 
 def check_groups(groups: tuple[Group, ...], p: int) -> None:
-    """Raises ValueError for a frequency, shape or waveform that names no circuit."""
+    """Raises ValueError for a frequency, shape or waveform that does not define a circuit."""
     if not groups:
         raise ValueError("groups must hold at least one group, got none")
     for group in groups:
@@ -73,7 +73,7 @@ def check_groups(groups: tuple[Group, ...], p: int) -> None:
             value = getattr(group, name)
             shape, expected = np.shape(value), np.shape(group.phi)
             if value is not None and (len(shape) != 1 or shape != expected or shape == (0,)):
-                raise ValueError(f"{name} must hold one number a neuron, {expected} as phi, got {shape}")
+                raise ValueError(f"{name} must hold one number per neuron, {expected} as phi, got {shape}")
         if len(group.waveform) < 2 or group.waveform[1] != 1 or np.imag(group.waveform[0]) != 0:
             raise ValueError(
                 f"waveform must be (t_0 real, t_1 = 1, ...), got {group.waveform}: "
@@ -84,7 +84,7 @@ def check_groups(groups: tuple[Group, ...], p: int) -> None:
 def circuit_of(groups: tuple[Group, ...], p: int) -> Circuit:
     """The circuit with these neurons, group after group; no skip path.
 
-    In JAX's default float: float64 where x64 is on. Frequencies and waveforms are
+    Arrays have JAX's default float: float64 if x64 is on. Frequencies and waveforms must be
     concrete; phases and amplitudes may be traced. Raises ValueError (`check_groups`).
     """
     check_groups(groups, p)
@@ -133,7 +133,7 @@ def params_of(circuit: Circuit, config: ModelConfig) -> Params:
     `=` token and biases are zero. Not traceable: the ranks depend on the values.
 
     Returns: parameters in the dtype of `circuit` (training keeps float32).
-    Raises: ValueError where attention is not constant, p or m differ, the `=` token
+    Raises: ValueError if attention is not constant, p or m differ, the `=` token
       needs u = v and s_a = s_b, the circuit is not finite, or d_model < 2r + s.
     """
     check_separable(config)

@@ -44,7 +44,7 @@ def unordered_capacity(config: Config) -> int:
 
     Of the p (p-1)/2 pairs {a, b} with a != b, those drawn in both orders are listed once. With
     a share f drawn, their number has mean f^2 p (p-1)/2 and standard deviation close to
-    f (1-f) sqrt(p (p-1)/2): the room allows for eight of those less than the mean.
+    f (1-f) sqrt(p (p-1)/2): the room allows for a number eight standard deviations below the mean.
     """
     p, f = config.model.p, config.n_train / config.model.p**2
     off_diagonal = p * (p - 1) // 2
@@ -58,7 +58,7 @@ def train_pairs(mask: jax.Array, config: Config) -> Pairs:
     A symmetric model trained in the folded form gets each unordered pair once, weighted by
     its multiplicity; otherwise each ordered pair comes once with weight 1. Should an
     unordered list overflow (see `unordered_capacity`), its weights are NaN: the run stops
-    at once instead of training on less than was asked for.
+    at once instead of training on fewer pairs than requested.
     """
     if not (config.folded and config.model.is_symmetric):
         a, b = jnp.nonzero(mask, size=config.n_train)

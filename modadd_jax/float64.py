@@ -1,8 +1,8 @@
 """Double precision, switched on for a piece of work; the only module that knows JAX's switch for it.
 
-The switch belongs to the thread: the work inside computes in float64, the process is left as it was.
-What was computed stays float64, but JAX rounds it to float32 where it is used outside again: so what goes
-to a user is handed out as NumPy (`numpy_tree`).
+The switch belongs to the thread: the work inside computes in float64, and the process is left as it was.
+Results stay float64, but JAX rounds them to float32 if they are used outside again. Results for a user are
+therefore returned as NumPy arrays (`numpy_tree`).
 """
 
 import contextlib
@@ -27,7 +27,7 @@ def enabled(on: bool = True) -> Iterator[None]:
 
 
 def require() -> None:
-    """Raises ValueError where JAX computes in float32."""
+    """Raises ValueError if JAX computes in float32."""
     if not jax.config.jax_enable_x64:
         raise ValueError("float64 is switched off: compute inside `with modadd_jax.float64.enabled():`")
 

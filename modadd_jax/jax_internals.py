@@ -74,7 +74,7 @@ def opened(jaxpr: Jaxpr | ClosedJaxpr) -> Jaxpr:
 
 
 def called(eqn: JaxprEqn) -> Jaxpr | None:
-    """The program that a call runs once, None where the equation is no such call.
+    """The program that a call runs once, None where the equation is not such a call.
 
     A hi-primitive (`call_hi_primitive`, the operation in its param `_prim`) is what its own lowering rule
     traces to, as the compiler takes it. That of 0.12's SearchSorted is the jaxpr that 0.10 has in place.

@@ -1,4 +1,4 @@
-"""Cross-entropy that keeps its relative accuracy at any size, and the quantities beside it.
+"""Cross-entropy that keeps its relative accuracy at any size, accuracy and margin.
 
 Letters in shapes: p classes, ... any batch axes. Source: docs/theory.md, section 4.1.
 """
@@ -28,11 +28,10 @@ def _log1p_parts(logits: jax.Array, y: jax.Array):
 def log1p_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     """Cross-entropy [...] of logits [..., p] at classes y int [...], in nats.
 
-    log1p(sum_{c != y} exp(l_c - l_y)), shifted by the largest gap where that is positive.
-    Value and gradient are relatively accurate to a few units in the last place of the gaps
-    l_c - l_y, however small the loss; log-softmax loses both below the dtype's epsilon.
-    The gradient is written out because it is the softmax already computed: differentiating
-    the code above would do the work a second time. Reverse mode only.
+    log1p(sum_{c != y} exp(l_c - l_y)), shifted by the largest gap where that is positive. Value and gradient
+    have a relative accuracy of a few units in the last place of the gaps l_c - l_y, however small the loss
+    is. log-softmax loses both below the epsilon of the dtype. The gradient is written out, because it is the
+    softmax that was already computed; automatic differentiation would compute it again. Reverse mode only.
     """
     return _log1p_parts(logits, y)[0]
 
@@ -51,7 +50,7 @@ log1p_cross_entropy.defvjp(_log1p_forward, _log1p_backward)
 
 
 def standard_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
-    """The usual -log_softmax[y] [...]: absolute accuracy only, so it reads 0 below about 1e-7 in float32."""
+    """The usual -log_softmax[y] [...]: absolute accuracy only, so it is 0 below about 1e-7 in float32."""
     return -jnp.sum(jnp.where(_is_target(logits, y), jax.nn.log_softmax(logits), 0), axis=-1)
 
 

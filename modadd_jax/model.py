@@ -20,7 +20,7 @@ Params = dict[str, jax.Array]
 
 
 class Internals(NamedTuple):
-    """What the forward pass computes on its way, for analysis. All at the last position."""
+    """Intermediate results of the forward pass, for analysis. All are at the last position."""
 
     pattern: jax.Array  # [..., H, n] attention of the last position to each token
     residual: jax.Array  # [..., D] residual stream between attention and MLP
@@ -89,10 +89,11 @@ def param_shapes(config: ModelConfig) -> dict[str, jax.ShapeDtypeStruct]:
 def _orthogonal(weight: jax.Array) -> jax.Array:
     """The orthogonal factor of a normal matrix [r, c]: uniform among those with equal singular values.
 
-    They are sqrt(max(r, c)), so that the mean square of its entries is 1, as it was.
+    The singular values are sqrt(max(r, c)), so the mean square of the entries is 1, as for the normal matrix.
 
-    Under vmap one matrix after the other: jaxlib's batched qr (0.10.2) waits inside a thread of XLA's pool
-    for other threads of it, and two of them on a machine of two cores wait for each other without end.
+    Under vmap it takes one matrix after the other. jaxlib's batched qr (0.10.2) waits inside a thread of
+    XLA's pool for other threads of the pool. On a machine with two cores two such calls wait for each other
+    forever.
     """
     tall = weight if weight.shape[0] >= weight.shape[1] else weight.T
     q, r = jnp.linalg.qr(tall)
@@ -112,13 +113,13 @@ def _orthogonal_weight(name: str, weight: jax.Array) -> jax.Array:
 def init_params(key: jax.Array, config: ModelConfig) -> Params:
     """Fresh float32 parameters: random weights, biases zero. Consumes `key`.
 
-    gbmi and nanda draw normal weights (see `_std`). orthogonal makes every matrix of them one with equal
-    singular values (Saxe et al., arXiv 1312.6120). For p < d_model <= d_mlp the tables u = v and W_L of
-    the circuit then have orthogonal tokens of one size: every frequency, and its sine and cosine, starts
-    alike (docs/theory.md section 4.8).
+    gbmi and nanda draw normal weights (see `_std`). orthogonal replaces every matrix of them by one with
+    equal singular values (Saxe et al., arXiv 1312.6120). For p < d_model <= d_mlp the rows of the tables u =
+    v and the columns of W_L are then orthogonal and of one size: every frequency, with its sine and cosine,
+    starts with the same size (docs/theory.md section 4.8).
 
-    One draw is cut into all weights, in the order of their names: a draw for each would
-    compile the generator once for each, which takes longer than a thousand training steps.
+    One draw is cut into all weights, in the order of their names. A draw for each weight would compile the
+    generator once for each, which takes longer than a thousand training steps.
     """
     shapes = param_shapes(config)
     weights = [name for name in sorted(shapes) if name.startswith("W_")]

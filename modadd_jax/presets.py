@@ -1,4 +1,4 @@
-"""The presets: named configs, each with its source, its command, its run time and what comes out.
+"""The presets: named configs, each with its source, its command, its run time and the expected result.
 
 A preset is a starting point: `Config.replace` makes another config of it.
 """
@@ -7,15 +7,15 @@ import types
 
 from modadd_jax.config import Config
 
-# Run times are of one seed on two CPU cores;
-# several seeds take about that time each.
+# Run times are of one seed on two CPU cores, from the times of a step in docs/performance.md; compilation and
+# evaluations come on top. Several seeds take about that time each.
 #
 # mainline   python -m experiments.train; about a minute.
 #   Source: Gross et al., public training code (JasonGross/guarantees-based-mechanistic-interpretability,
-#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures are of these models is
-#   inferred: at its width the mean gap of the paper's Figure 3 comes out. They train in float64
+#   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures show these models is
+#   inferred: this width gives the mean gap of the paper's Figure 3. Gross et al. train in float64
 #   (--dtype float64), which takes about twice as long.
-#   Expected: every pair right; 96 of 152 seeds clean, seed 0 among them (results/paper).
+#   Expected: every pair right; more than half of the seeds clean, seed 0 among them (docs/results/paper.md).
 _MAINLINE = Config().replace(
     p=59, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=False,
     biases="mlp", init="gbmi", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3, weight_decay=1.0,
@@ -25,7 +25,8 @@ _MAINLINE = Config().replace(
 # p113   python -m experiments.train --preset p113; about three minutes.
 #   Source: the p = 113 of Nanda et al. and Gross et al. with `=`, symmetric in a and b, and the orthogonal
 #   initialisation of this project (docs/theory.md section 4.8).
-#   Expected: every pair right, and most seeds end in clean circuits (BUILD_NOTES.md).
+#   Expected: every pair right in nearly every seed; more than half of the seeds clean, seed 0 among them
+#   (docs/results/p113.md).
 _P113 = Config().replace(
     p=113, d_model=128, n_heads=4, d_mlp=512, attention_rate=1.0, attention_scale="1/n_ctx", eq_token=True,
     biases="off", init="orthogonal", train_fraction=0.8, num_steps=10_000, learning_rate=1e-3,
@@ -33,27 +34,27 @@ _P113 = Config().replace(
     checkpoint_every=2_500,
 )  # fmt: skip
 
-# gbmi   python -m experiments.train --preset gbmi; about four minutes.
+# gbmi   python -m experiments.train --preset gbmi; not timed, two and a half times the steps of p113.
 #   Source: Gross et al., the p = 113 setting (paper, appendix on experimental details).
-#   Expected: every pair right; more muddy circuits than p113 has.
+#   Expected: every pair right in nearly every seed; seed 0 is muddy (docs/earlier_measurements.md).
 _GBMI = _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000)
 
 # zhong   python -m experiments.train --preset zhong; about two minutes.
 #   Source: Zhong et al.'s pizza: no `=`, constant 1 for each key, trained MLP biases.
-#   Expected: every pair right; a pizza by Zhong et al.'s two metrics (experiments.algorithm).
+#   Expected: every pair right; a pizza by Zhong et al.'s metrics (docs/results/attention_rate.md, rate 1).
 _ZHONG = _P113.replace(
     p=59, eq_token=False, attention_scale="1", biases="mlp", init="nanda", weight_decay=2.0, num_steps=20_000
 )
 
-# quick   python -m experiments.train --preset quick; about half a minute.
-#   Source: p113 at the modulus of mainline, to try things out.
-#   Expected: every pair right by step 1,000; seed 0 is clean (BUILD_NOTES.md).
+# quick   python -m experiments.train --preset quick; about a minute.
+#   Source: p113 with the modulus of mainline, for trying things out.
+#   Expected: every pair right by step 1,000; seed 0 is clean (docs/performance.md).
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
 
-# clean   python -m experiments.train --preset clean
-#   Source: mainline; wherever a seed is not clean and has more than three keys, one key is cut and training
-#   goes on (docs/theory.md section 3.7).
-#   Expected: every pair right, 9 seeds of 10 clean where the mainline has 6 to 7 (results/clean).
+# clean   python -m experiments.train --preset clean; not timed, the steps of mainline and two readings.
+#   Source: mainline. In every seed that is not clean and has more than three keys, one key is cut, and
+#   training continues (docs/theory.md section 3.7).
+#   Expected: every pair right; nearly every seed clean (docs/results/clean.md).
 _CLEAN = _MAINLINE.replace(cut_steps="2500+5000")
 
 # Read-only: a preset is a starting point, `Config.replace` makes another.
@@ -63,7 +64,13 @@ PRESETS = types.MappingProxyType(
 
 
 def preset(name: str) -> Config:
-    """The preset of that name. Raises ValueError for an unknown one."""
+    """The config of a preset: mainline, p113, gbmi, zhong, quick or clean.
+
+    The head of this module says what each is. Raises ValueError for an unknown name.
+
+    >>> preset("quick").model.p
+    59
+    """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -77,6 +77,21 @@ def command(module, *words):
     return subprocess.CompletedProcess([module, *words], status, out.getvalue(), err.getvalue())
 
 
+def parsed(module, words):
+    """Checks the flags of `python -m <module> <words>` and runs nothing. Raises flags.Error for bad ones."""
+    code = importlib.import_module(module)
+    defined = set(flags.FLAGS)
+    try:
+        code.define_flags()
+        extra = flags.FLAGS([module, *words])[1:]
+        if extra:
+            raise flags.Error(f"{module}: unexpected argument {extra[0]!r}")
+    finally:
+        for name in set(flags.FLAGS) - defined:
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+
+
 def command_in_a_process(module, *words, prepare=dict):
     """`command` in a process of its own, after `prepare()` there."""
     words = " ".join(words).split()

@@ -62,7 +62,7 @@ def _delta(group):
 
 
 def _primary_share(group, p):
-    """[n] of frequency k in the power of u and v. At 2k = p/2 there is no sine: the power follows the phase."""
+    """[n] of frequency k in the power of u and v. At 2k = p/2 there is no sine: the power follows phi."""
     t, phases = [*group.waveform, 0.0], (group.phi, group.phi if group.phi_b is None else group.phi_b)
     others = [abs(t_j) ** 2 * np.ones(len(group.phi)) for t_j in t[2:]]
     if 4 * group.k == p:
@@ -202,5 +202,12 @@ PROBLEMS = {
     # apart have the same logit by 4 alone, those 4 apart by 3 alone.
     "even_quarter": _problem(
         12, _group(4, _nodes(25, 24, 0.2)), _group(3, _nodes(26, 24, 0.2), *PIZZA, seed=1), keys=(3, 4)
+    ),
+    "even_apart": _problem(
+        12,
+        _group(3, _nodes(27, 24, 0.2), *PIZZA, phi_b=_nodes(27, 24, 0.2) + 0.5),
+        _group(5, _nodes(28, 24, 0.2), *PIZZA, seed=1),
+        keys=(3, 5),
+        eq_token=False,
     ),
 }

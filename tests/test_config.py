@@ -15,9 +15,9 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"p": 12}, "p must be odd and at least 3, got 12: the Fourier basis pairs k with p-k"),
-        ({"p": 1}, "p must be odd and at least 3, got 1"),
-        ({"p": -5}, "p must be odd and at least 3, got -5"),
+        ({"p": 2}, "p must be at least 3, got 2: a frequency k with amplitude and phase needs 0 < k < p/2"),
+        ({"p": 1}, "p must be at least 3, got 1"),
+        ({"p": -5}, "p must be at least 3, got -5"),
         ({"p": 113.0}, "p must be int, got 113.0"),
         ({"p": "113"}, "p must be int, got '113'"),
         ({"d_model": 0}, "d_model must be at least 1, got 0"),
@@ -146,7 +146,7 @@ def test_round_trip_through_json(config):
             lambda r: r["train"].update(colour=1),
             r"config part 'train': unknown or missing fields \['colour'\]",
         ),
-        (lambda r: r["model"].update(p=12), "p must be odd"),
+        (lambda r: r["model"].update(p=2), "p must be at least 3"),
         (lambda r: r["train"].update(loss=None), "loss must be str, got None"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_config_from_before_a_field_has_its_default():
 def test_an_imported_model_has_no_training():
     assert IMPORTED.to_dict().keys() == {"model", "imported"}
     assert IMPORTED.differing_fields(Config(model=CHANGED.model)) == {"imported": (True, False)}
-    with pytest.raises(ValueError, match="an imported model has no training of ours"):
+    with pytest.raises(ValueError, match="an imported model has no training here"):
         IMPORTED.replace(weight_decay=2.0)
     with pytest.raises(ValueError, match="imported must be bool, got 1"):
         Config(imported=1)

@@ -84,17 +84,18 @@ def test_targets():
 
 
 @pytest.mark.parametrize("eq_token", [True, False])
-def test_the_grid_lists_every_training_pair_with_its_multiplicity(eq_token):
-    config = small(eq_token=eq_token, train_fraction=0.6)
+@pytest.mark.parametrize("p", [12, 13])
+def test_the_grid_lists_every_training_pair_with_its_multiplicity(eq_token, p):
+    config = small(eq_token=eq_token, train_fraction=0.6, p=p)
     mask = np.asarray(data.train_mask(jax.random.key(3), config)).astype(int)
     weight = np.asarray(data.train_grid(jnp.asarray(mask, bool), config).weight)
-    found = np.zeros((13, 13))
+    found = np.zeros((p, p))
     for d, a in np.ndindex(*weight.shape):
-        found[a, (a + d) % 13] += weight[d, a]
+        found[a, (a + d) % p] += weight[d, a]
     if eq_token:  # (a, b) stands for (b, a): each counted where the grid has it
-        assert weight.shape == (7, 13)
+        assert weight.shape == (7, p)
         either = np.minimum(found, found.T)
-        np.testing.assert_array_equal(either[~np.eye(13, dtype=bool)], 0)
+        np.testing.assert_array_equal(either[~np.eye(p, dtype=bool)], 0)
         both = found + found.T - np.diag(np.diag(found))
         np.testing.assert_array_equal(both, mask + mask.T - np.diag(np.diag(mask)))
     else:

@@ -77,8 +77,9 @@ def test_answers_by_explicit_sums(problem):
         second = mean(2) / abs(x)
         # The secondary component is at 2 k with phase 2 phi + pi, so gamma >= 0 is real.
         gamma = -second * cmath.exp(-2j * cmath.phase(x))
-        if 4 * k == problem.p:  # 2 k = p/2: the sum of both halves of the cosine
-            gamma = -second / (2 * math.cos(2 * cmath.phase(x)))
+        if 4 * k == problem.p:  # 2 k = p/2: of both u and v the sum of both halves of the cosine
+            phi = cmath.phase(x)
+            gamma = -second / sum(cmath.exp(2j * h) * math.cos(2 * (phi - h)) for h in (half, -half))
         if 3 * k == problem.p:  # 2 k is -k: there is no second component
             gamma = 0j
         assert abs(gamma.imag) < ATOL

@@ -1,6 +1,6 @@
 """One input and one class through the infinite-width lens: sum, rectangles and integral.
 
-At theta = w(a+b)/2 and s = w c the neurons of one frequency sum to the first of
+At theta = w(a+b)/2 and s = w c the sum over the neurons of one frequency is the first of
 
     sum_i omega_i ReLU(cos(theta + phi_i)) cos(s + psi_i)          what the network has,
     sum_i omega_i h(phi_i)                                         the rectangles, psi = 2 phi,
@@ -27,7 +27,7 @@ class Lens(NamedTuple):
     height: jax.Array  # [m] h(phi_i), of rectangle i
     neuron: jax.Array  # [m] the same with the network's own psi_i instead of 2 phi_i
     corner: jax.Array  # [m, 3] left edge, node (or the edge nearest to it) and right edge of cell i
-    band: jax.Array  # [m, 3] 2 |corner - phi_i|: as |h'| <= 2, h is within this of the height
+    band: jax.Array  # [m, 3] 2 |corner - phi_i|; as |h'| <= 2, h differs from the height by at most this
     network: jax.Array  # [p] sum over neurons for every class c
     rectangles: jax.Array  # [p] the same with 2 phi instead of psi
     integral: jax.Array  # [p] (2/3) cos(w(a+b-c))

@@ -1,7 +1,7 @@
-"""Where the variance of the logits lies: what a circuit computes next to cos(w(a + b - c)).
+"""Shares of the logit variance: what a circuit computes in addition to cos(w(a + b - c)).
 
-The logits, centred over classes, are a sum of waves e^{2 pi i (f a + g b + h c)/p}. Each wave belongs to
-one of a few kinds, which tell one way of being muddy from another (docs/theory.md, section 3.6).
+The class-centred logits are a sum of waves e^{2 pi i (f a + g b + h c)/p}. Each wave belongs to one of a few
+kinds, which distinguish the ways of being muddy (docs/theory.md, section 3.6).
 In d = a-b, b and e = c-(a+b) the wave is e^{2 pi i (d (f + h) + b (f + g + 2h) + e h)/p}. Where p is even the
 waves of k and of k + p/2 in a+b differ by (-1)^{a+b} = (-1)^{a-b}, so that some waves are of two kinds: the
 first in the order of `WaveShares` counts.

@@ -19,10 +19,9 @@ import jax.numpy as jnp
 from modadd_jax.analysis import fourier
 from modadd_jax.circuit import Circuit
 
-# A neuron this far below the heaviest is set aside as one that weight decay is putting out: Zhong et
-# al.'s models leave neurons of every weight from 1e-2 of the heaviest down to 1e-7, in part at odd
-# frequencies. Those below 1e-3 of it are too light to make a key frequency (1 % of the total) even if
-# half of a layer of 512 were such.
+# A neuron this far below the heaviest counts as dead: weight decay is removing it. Zhong et al.'s models have
+# neurons of every weight from 1e-2 of the heaviest down to 1e-7, in part at unrelated frequencies. Neurons
+# below 1e-3 are too light to make a key frequency (1 % of the total) even if they are half of a layer of 512.
 DEAD_BELOW = 1e-3
 
 
@@ -94,15 +93,15 @@ def key_frequencies(
 ) -> KeyFrequencies:
     """The frequencies that own at least `min_share` of the total weight alpha * beta.
 
-    The threshold drops stragglers: small groups at a multiple of a key frequency. It finds
-    weight and not structure: in a random circuit most frequencies pass it.
+    The threshold drops stragglers: small groups at a multiple of a key frequency. It detects weight and not
+    structure: in a random circuit most frequencies pass it.
 
     Args:
       neurons: of one circuit.
       p: modulus of that circuit.
       min_share: in (0, 1].
-      max_keys: F, how many frequencies to return; all (p-1)//2 by default. F is a shape and must
-        be static; rows beyond the key frequencies have is_key False.
+      max_keys: F, the number of frequencies to return; all (p-1)//2 by default. F is a shape and must
+        be static. Rows beyond the key frequencies have is_key False.
     Raises:
       ValueError: for min_share or max_keys out of range.
     """

@@ -1,4 +1,4 @@
-"""Circular statistics: does psi equal 2 phi, and how evenly are the phi spread?
+"""Circular statistics: whether psi equals 2 phi, and how evenly the phi are spread.
 
 Letters in shapes: n neurons, those of weight 0 (or masked out) count for nothing.
 Source: docs/theory.md section 2.3; paper, section 4 and its Figure 3.
@@ -47,8 +47,8 @@ def circular_spread(angle: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax
     """Circular standard deviation sqrt(-2 ln R), rad, and mean resultant length R.
 
     R is taken as 1 - sum weight 2 sin^2(x/2) about the mean direction: 1 - R then keeps its
-    relative accuracy down to deviations of 1e-15 rad, where 1 - cos would be lost in rounding.
-    R = 0 has no finite deviation; R is held above machine epsilon (8.5 rad in float64).
+    relative accuracy down to deviations of 1e-15 rad, where 1 - cos would be lost to rounding.
+    R = 0 has no finite deviation, so R is kept above machine epsilon (8.5 rad in float64).
 
     Args:
       angle: [n] rad.

@@ -91,8 +91,8 @@ def error_at(rule: Rule, theta: jax.Array, part: str = "relu", use_psi: bool = F
 def true_error(rule: Rule, part: str = "relu", use_psi: bool = False, points: int = 16) -> jax.Array:
     """Largest |F(theta)|, that is the sup over theta and s of the error, relative to 2/3.
 
-    F is smooth between the breakpoints +-pi/2 - phi_i, where it has kinks. So the grid is those
-    breakpoints, `points` equal steps between neighbours, and 1024 points around the circle for
+    F is smooth between the breakpoints +-pi/2 - phi_i, where it has kinks. The grid therefore consists of
+    these breakpoints, `points` equal steps between neighbours, and 1024 points around the circle for
     rules of few nodes. On a piece of length L so short that F'' is constant, |F| reaches at least
     |F''| L^2/16, and the grid misses a maximum by at most |F''| (L / points)^2/8: a share
     2/points^2, 0.8 % at 16. The value is attained, so it is never above the sup.
@@ -132,7 +132,7 @@ def tiling(rule: Rule) -> Tiling:
     """Cells of width omega_i in the order of phi, placed to minimise the defect.
 
     With s in [0, 2 pi] the position in the tiling and i(s) the cell it falls in, the defect is the
-    integral of |v_0 + s - phi_{i(s)}| over s. That is least where v_0 is the median of
+    integral of |v_0 + s - phi_{i(s)}| over s. That is smallest if v_0 is the median of
     phi_{i(s)} - s, a mixture of uniform densities, found exactly in O(n log n). Where the circle
     is cut does not matter: moving the first node to the end, a turn further on, only renames v_0.
     The least defect is the Wasserstein-1 distance on the circle between the weighted nodes and

@@ -1,7 +1,7 @@
 """The whole reading of one circuit, for tables and figures, and its numbers, for JSON.
 
-`read_padded` is pure, with static shapes: room for F key frequencies, rows beyond those that a circuit has
-are masked. `read` runs it eagerly and keeps the key frequencies alone.
+`read_padded` is pure and has static shapes: room for F key frequencies, of which rows beyond those of the
+circuit are masked. `read` runs it eagerly and keeps the key frequencies alone.
 Letters in shapes: p modulus, m neurons, F key frequencies. Source: docs/theory.md sections 2, 3.
 """
 
@@ -94,12 +94,12 @@ class Numbers(NamedTuple):
     variance_explained: dict[str, jax.Array]  # () each: quantiles over the neurons alive
     frequencies: FrequencyNumbers  # [F] each field, heaviest first; those of no key frequency 0
     closed_form: dict[str, jax.Array]  # () each: r2 of each form and of the complete one; accuracy_full and
-    # accuracy_complete, of the formula standing alone as a model; n_classes, n_terms, n_parameters of the
+    # accuracy_complete, of the formula if it replaces the model; n_classes, n_terms, n_parameters of the
     # complete one
 
 
 class Reading(NamedTuple):
-    """A circuit and what was read about it. float64."""
+    """A circuit and everything that was read from it. float64. d = a-b, y = a+b, e = c-y, all mod p."""
 
     circuit: Circuit
     logits: jax.Array  # [p (d), p (b), p (e)] class-centred, of `to_difference_coordinates`
@@ -171,8 +171,8 @@ def read_frequency(circuit: Circuit, logits: jax.Array, neurons: Neurons, k: jax
 def over_keys(function: Callable, is_key: jax.Array, *rows: Any) -> Any:
     """`function` of each row [F, ...] of a key frequency, and 0 for the masked ones. Pure.
 
-    Rows are read one after the other, and, unless circuits are vmapped, those masked not at all: what they
-    cost is little even where there is room for many.
+    Rows are read one after the other. Unless circuits are vmapped, masked rows are not read at all, so room
+    for many key frequencies costs little.
     """
 
     def one(row):
@@ -234,13 +234,13 @@ def answers(logits: jax.Array) -> Answers:
 def read_padded(circuit: Circuit, max_keys: int, min_share: float = 0.01) -> Reading:
     """Reads one circuit (float64). Pure, with static shapes.
 
-    A masked row has k = 0, a frequency that no neuron has and whose wave is constant over the classes, so
-    that it adds nothing to any table.
+    A masked row has k = 0. No neuron has this frequency, and its wave is constant over the classes, so the
+    row adds nothing to any table.
 
     Args:
       circuit: unbatched.
-      max_keys: F, static, at least the number of key frequencies (`count_keys`); of more, the lightest
-        would be missing from the closed forms.
+      max_keys: F, static, at least the number of key frequencies (`count_keys`). If there are more, the
+        lightest are missing from the closed forms.
       min_share: see `key_frequencies`; static.
     """
     p = circuit.u.shape[0]
@@ -292,12 +292,12 @@ def read(circuit: Circuit, min_share: float = 0.01) -> Reading:
 
 
 def frequency_of(reading: Reading, k: int) -> Frequency:
-    """The reading of key frequency k; raises ValueError where k is none."""
+    """The reading of key frequency k; raises ValueError if k is not a key frequency."""
     for frequency in reading.frequencies:
         if int(frequency.k) == k:
             return frequency
     keys = ", ".join(str(int(q)) for q in reading.keys.k) or "none"
-    raise ValueError(f"k={k} is no key frequency of this circuit: those are {keys}")
+    raise ValueError(f"k={k} is not a key frequency of this circuit: those are {keys}")
 
 
 def plain(x: Any) -> Any:
@@ -323,7 +323,8 @@ def record_of(numbers: Numbers, n_keys: int) -> dict[str, Any]:
 def summarize(reading: Reading) -> dict[str, Any]:
     """The numbers of analysis.json about the circuit: Python floats, ints and None, never NaN.
 
-    A quantity is None where it is undefined: no neuron alive, or a single node. Of a reading of `read`.
+    A quantity is None if it is undefined: no neuron is alive, or there is a single node. `reading` is of
+      `read`.
     """
     return record_of(reading.numbers, len(reading.frequencies))
 

@@ -1,6 +1,6 @@
 """An independent checker of certificates: NumPy alone, and nothing of the code that wrote them.
 
-It proves the theorem of docs/certificate.md again, whose sections are named here, from the weights
+It proves the theorem of docs/certificates.md again, whose sections are named here, from the weights
 (`weights`). Two things differ from the prover: S = h Gamma is summed over the neurons, which Lemma 1
 says is the same, and the rest of the readout, W - Gamma f, is formed: an error in the events or in an
 algebraic shortcut would show. k, group and extra are hints, of the right form but else anything. f is used
@@ -61,9 +61,9 @@ def _readout(t: Tables, probes: np.ndarray, record: dict) -> tuple[np.ndarray, .
 
 
 def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) -> tuple[np.ndarray, float]:
-    """Section 4: bounds [p (d), p (e)], less their rounding, and this. G, f, Z and s_k are floats that define
-    the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of fewer
-    than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
+    """Section 4: bounds [p (d), p (e)], minus their rounding, and this. G, f, Z and s_k are floats that
+    define the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of
+    fewer than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
     _, f, rho, sums, norm = known
     (K, p), b = E.shape, np.arange(E.shape[1])
     a = (b + b[:, None]) % p  # [p (d), p (b)], whatever the parity of p

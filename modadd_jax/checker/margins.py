@@ -1,6 +1,6 @@
 """The checker's margins of single inputs: from a readout of low rank, and exact. NumPy alone.
 
-Bounds of the margins against the classes c = y + e, less their rounding (docs/certificate.md, section 3 (1)
+Bounds of the margins against the classes c = y + e, minus their rounding (docs/certificates.md, section 3 (1)
 and the end of section 4). Letters: p modulus, m neurons, L columns of the readout, n inputs.
 """
 
@@ -30,7 +30,7 @@ def agree(record: dict, name: str, own: Any, within: float | None = None) -> Non
 
 
 def _against(low: np.ndarray, high: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """low at class y less high at class y + e, [n, p (e)] of logits [n, p]; infinite at e = 0."""
+    """low at class y minus high at class y + e, [n, p (e)] of logits [n, p]; infinite at e = 0."""
     e = np.arange(low.shape[1])
     other = np.take_along_axis(high, (y[:, None] + e) % e.size, axis=1)
     return np.where(e > 0, np.take_along_axis(low, y[:, None], axis=1) - other, np.inf)

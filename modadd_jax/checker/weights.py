@@ -1,7 +1,7 @@
 """The checker's way from weights to circuit: NumPy alone, and nothing of the code that certificates use.
 
 The circuit in float64, and how far two roundings move a margin that no circuit shows: folding the weights,
-and running the network in float32 (docs/certificate.md, sections 1 and 5). W: float32 weights in float64.
+and running the network in float32 (docs/certificates.md, sections 1 and 5). W: float32 weights in float64.
 Rounding: gamma_n = n u / (1 - n u), u the unit roundoff (Higham). Letters: p modulus, m neurons, D d_model.
 """
 

@@ -1,4 +1,4 @@
-"""Figures of a reading. They arrange and draw; what is computed is computed in modadd_jax.analysis.
+"""Figures of a reading. They arrange and draw; modadd_jax.analysis computes.
 
 Every function returns a matplotlib Figure that belongs to no window and no global state.
 """

@@ -47,10 +47,10 @@ def _bars(ax: Axes, reading: Algorithm, side: int) -> None:
 
 @style.styled
 def algorithm(reading: Algorithm) -> Figure:
-    """The right logit of every input, both metrics with their boundaries, and circle isolation.
+    """The right logit of every input, both metrics with their thresholds, and circle isolation.
 
-    Panel a: depending on a-b alone (rows of one colour) is the mark of a pizza. Panels c and d:
-    accuracy where the embedding, or the readout, keeps one key frequency alone or all but that one.
+    Panel a: a right logit that depends on a-b alone (rows of one colour) is the mark of a pizza. Panels c and
+    d: accuracy if the embedding, or the readout, keeps one key frequency only, or all but this one.
     """
     fig = Figure(figsize=(style.DOUBLE, 4.6))
     (logits, plane), (embedding, readout) = fig.subplots(2, 2)
@@ -83,9 +83,9 @@ def attention_rate(
 ) -> Figure:
     """Both metrics against the attention rate, and against each other: Zhong et al.'s phase picture.
 
-    One marker a trained model, open (a cross in panel c) where it gets an input wrong; bars are the medians
-    and quartiles of a rate. Of Zhong et al.'s models, behind them: medians and quartiles (5 % to 95 % in
-    a lighter shade) of each interval of the rate.
+    Each marker is a trained model. It is open (a cross in panel c) if the model answers an input wrongly.
+    Bars are the medians and quartiles of a rate. Behind them are medians and quartiles (5 % to 95 % in a
+    lighter shade) of Zhong et al.'s models in each interval of the rate.
 
     Args:
       models: records with attention_rate, accuracy, gradient_symmetricity and distance_irrelevance
@@ -93,7 +93,7 @@ def attention_rate(
       rates: of clock_or_pizza.by_rate.
       population: of clock_or_pizza.population.
     Raises:
-      ValueError: where there is no model.
+      ValueError: if there is no model.
     """
     rows = [
         (m["attention_rate"], m["accuracy"], m["gradient_symmetricity"], m["distance_irrelevance"])

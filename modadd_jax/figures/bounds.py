@@ -35,7 +35,7 @@ FLOOR = 1e-4  # of a moment that is drawn: far below 1 %, where a moment counts 
 def bound_bars(table: BoundTable) -> Figure:
     """Every bound as a bar, the true value it bounds as a black line in it, the trivial bound above.
 
-    Relative to 2/3, logarithmic. Bars of bounds that are vacuous (above the trivial one) are open.
+    The axis is relative to 2/3 and logarithmic. Bars of vacuous bounds (above the trivial bound) are open.
     """
     fig = Figure(figsize=(style.DOUBLE, 3.3))
     ax = fig.add_subplot()
@@ -61,7 +61,7 @@ def bound_bars(table: BoundTable) -> Figure:
     ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", length=0)
     ax.set_ylabel("bound, relative to 2/3")
-    ax.set_title("Bounds on the error of the quadrature, and what the neurons are off from it")
+    ax.set_title("Bounds on the error of the quadrature, and on the distance of the neurons from it")
     fig.legend(handles=handles, loc="outside lower center", ncols=4)
     return fig
 
@@ -75,7 +75,7 @@ def _draw_classes(ax: Axes, reading: Reading, table: FrequencyTable, a_plus_b: i
     wave = INTEGRAL * np.cos(2 * np.pi * table.k * (a_plus_b - c) / p)
     for name, colour, alpha, label in (
         ("lipschitz_relu", style.VERMILLION, 0.25, "integral $\\pm$ Lipschitz"),
-        ("sweep", style.BLUE, 0.8, "integral $\\pm$ sweep"),
+        ("sweep", style.BLUE, 0.8, "integral $\\pm$ supremum"),
     ):
         half = INTEGRAL * table.entries[name].upper
         look = {"facecolor": colour, "alpha": alpha, "linewidth": 0}
@@ -97,7 +97,7 @@ def _draw_error(ax: Axes, reading: Reading, table: FrequencyTable) -> None:
     for place, spec in enumerate(lines):
         look = {"color": LINE_COLOURS[place % len(LINE_COLOURS)], "linestyle": "-" if place % 2 else "--"}
         ax.axhline(table.entries[spec.name].upper, **look, label=spec.symbol, gid=f"line {spec.name}")
-    ax.axhline(table.numbers["sweep_lower"], color=style.SKY, linestyle=":", label="sweep, attained")
+    ax.axhline(table.numbers["sweep_lower"], color=style.SKY, linestyle=":", label="supremum, attained")
     ax.set_yscale("log")
     ax.set_ylim(bottom=max(error.max() / 100, 1e-12))
     ax.set_xlim(0, 2 * np.pi)
@@ -108,10 +108,10 @@ def _draw_error(ax: Axes, reading: Reading, table: FrequencyTable) -> None:
 
 @style.styled
 def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: int = 0) -> Figure:
-    """What Figure 5's band proves about the sum, and what the sweep proves.
+    """What Figure 5's band proves about the sum, and what the supremum proves.
 
     Half the area of Figure 5's band is the Lipschitz bound: in panel a the sum for every class is
-    within it of the integral, as it is within the sweep's (a few periods are shown). Panel b has the
+    within it of the integral, as it is within that of the supremum (a few periods are shown). Panel b has the
     error over all theta.
 
     Args:
@@ -119,7 +119,7 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
       k: key frequency; the heaviest by default.
       a_plus_b: in 0..2p-2.
     Raises:
-      ValueError: for a k that is no key frequency, or a_plus_b out of range.
+      ValueError: for a k that is not a key frequency, or a_plus_b out of range.
     """
     p = reading.circuit.u.shape[0]
     check_input(p, a_plus_b)
@@ -130,7 +130,7 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
     _draw_classes(left, reading, own, a_plus_b)
     _draw_error(right, reading, own)
     style.panel(left, "a", f"$k={chosen}$,  {own.n_neurons} neurons,  $a+b={a_plus_b}$")
-    style.panel(right, "b", f"Lipschitz / sweep = {own.lipschitz_over_sweep:.1f}")
+    style.panel(right, "b", f"Lipschitz / supremum = {own.lipschitz_over_sweep:.1f}")
     pairs = [ax.get_legend_handles_labels() for ax in (left, right)]
     handles, labels = ([*first, *second] for first, second in zip(*pairs, strict=True))
     fig.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -139,11 +139,11 @@ def bands(reading: Reading, table: BoundTable, k: int | None = None, a_plus_b: i
 
 @style.styled
 def moments(table: BoundTable) -> Figure:
-    """The rule's moments |M_j| / 2 pi, 0 for the integral, next to those of random phases.
+    """The moments of the rule divided by 2 pi (0 for the integral), compared with random phases.
 
-    Dashed: root mean square for independent uniform phases with the same weights. Grey: the 1 % below
-    which a moment counts as zero, so the first bar above it is one more than the rule's degree. Evenly
-    spaced nodes have none of these moments. Bars below the axis are cut.
+    Dashed: root mean square for independent uniform phases with the same weights. Grey: the 1 % below which a
+    moment counts as zero. The first bar above it is at the degree of the rule plus one. Evenly spaced nodes
+    have none of these moments. Bars below the axis are cut.
     """
     fig = Figure(figsize=(style.DOUBLE, 2.9))
     ax = fig.add_subplot()
@@ -176,7 +176,7 @@ def cost(benchmark: dict[str, Any]) -> Figure:
     Args:
       benchmark: the JSON of `python -m benchmarks.bounds`.
     Raises:
-      ValueError: where it holds no sizes.
+      ValueError: if it holds no sizes.
     """
     rows = benchmark.get("sizes")
     if not rows:

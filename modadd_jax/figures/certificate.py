@@ -1,4 +1,4 @@
-"""What proofs of accuracy cost and what they see, from frontier.json, anomaly.json and the benchmark."""
+"""Costs of proofs of accuracy, and ROC curves, from frontier.json, anomaly.json and the benchmark."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,11 @@ def _share_axis(ax: Axes) -> None:
 
 @style.styled
 def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
-    """Proven accuracy against operations, a curve for each model, and every strategy's point in a row each.
+    """Proven accuracy against operations, with a curve for each model, and the points of each strategy in a
+    row.
 
-    Open markers prove less than the model's accuracy. Points whose operations are not counted are left out.
+    Open markers prove less than the accuracy of the model. Points whose operations are not counted are left
+    out.
 
     Args:
       models: of frontier.json, at least one.
@@ -84,8 +86,8 @@ def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     right.set_yticks(range(len(models)), [model["name"] for model in models])
     right.tick_params(axis="y", length=0, pad=13)
     right.spines["left"].set_visible(False)
-    style.panel(left, "a", "proven for at most so many operations")
-    style.panel(right, "b", "the strategies; open: not all that is right")
+    style.panel(left, "a", "proven with at most so many operations")
+    style.panel(right, "b", "the strategies; open: not every right input is proven")
     used = {q["name"] for model in models for q in model["points"] if q["share"] is not None}
     handles = [
         Line2D([], [], linestyle="none", color=shade, marker=marker, markersize=4.5, label=label)
@@ -152,10 +154,10 @@ FLOOR = 1e-5  # of the rate of right inputs that is drawn, for 0: below one in p
 
 @style.styled
 def anomaly(record: Mapping[str, Any]) -> Figure:
-    """ROC curves of planted inputs against right ones, a panel for each kind of planting, three in a row.
+    """ROC curves of planted inputs against right inputs, with a panel for each kind of planting.
 
-    The mean curve over the planted models, each against its own inputs. The margin by brute force, which is
-    1 everywhere, is not drawn. Dashed: baselines, which look at answers or activations alone.
+    Curves are means over the planted models, each against its own inputs. The margin by brute force is 1
+    everywhere and is not drawn. Dashed curves are baselines, which use answers or activations only.
 
     Args:
       record: anomaly.json.

@@ -18,11 +18,12 @@ Reading = Mapping[str, Any]
 
 @style.styled
 def gammas(histories: Mapping[str, Sequence[Reading]], cut_step: int | None = None) -> Figure:
-    """Gamma of every key over the steps, a panel for each history; a key has one colour in all of them.
+    """Gamma of every key over the steps, with a panel for each history. A key has the same colour in all
+    panels.
 
     Args:
       histories: title -> readings with `step`, ascending.
-      cut_step: where a line says that a key was cut.
+      cut_step: the step at which a line marks the cut of a key.
     Raises:
       ValueError: for no history.
     """
@@ -31,7 +32,7 @@ def gammas(histories: Mapping[str, Sequence[Reading]], cut_step: int | None = No
     ends = [reading["k"] for readings in histories.values() for reading in (readings[-1], *readings[::-1])]
     keys = list(dict.fromkeys(k for end in ends for k in end))
     most = max(readings[-1]["step"] for readings in histories.values())
-    # A key is drawn where it is one: those that are keys for a twentieth of the steps alone are left out.
+    # A key is drawn at the steps where it is a key. Keys of less than a twentieth of the steps are left out.
     counts = {
         k: max(sum(k in r["k"] for r in readings) / len(readings) for readings in histories.values())
         for k in keys

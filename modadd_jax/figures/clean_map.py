@@ -1,4 +1,4 @@
-"""The map of clean and muddy circuits over a sweep, and what tells the two apart.
+"""The map of clean and muddy circuits over a sweep, and what distinguishes the two.
 
 Drawn from the summary.json of a sweep (`sweep_map.map_of`) and the rows it was made of.
 """
@@ -96,7 +96,7 @@ def _draw_shares(ax: Axes, found: Mapping[str, list[Place]], factor: float, n_la
 
 
 def _limited() -> list[Statistic]:
-    """What a clean seed must keep on its side of a limit: a panel each, next to the shares."""
+    """The numbers that have a limit for a clean seed: one panel each, next to the shares."""
     return [entry for entry in statistics.STATISTICS if entry.limit is not None]
 
 
@@ -150,10 +150,10 @@ def _draw_row(axes: Sequence[Axes], found: Mapping[str, list[Place]], name: str)
 
 @style.styled
 def clean_map(record: Mapping[str, Any], cells: Sequence[Cell]) -> Figure:
-    """Seeds against each setting and against the steps, a row of panels for each.
+    """Seeds against each setting and against the steps, with a row of panels for each.
 
-    Left: share of clean seeds with Wilson's 95 % interval, a line for every set of cells that differ in that
-    setting alone, one through the base first. Right of it every seed of that first line.
+    Left: share of clean seeds with Wilson's 95 % interval. There is a line for every set of cells that differ
+    in this setting alone; a line through the base comes first. Right: every seed of that first line.
 
     Args:
       record: of `sweep_map.map_of`.
@@ -210,7 +210,7 @@ def deciders(record: Mapping[str, Any]) -> Figure:
     ):
         _draw_deciders(ax, found, statistics.labels(entries))
         style.panel(ax, letter, title)
-    axes[1].set_xlabel("probability that it is larger in the clean one (AUC)")
+    axes[1].set_xlabel("probability that it is larger in a clean seed (AUC)")
     marks = (
         ("o", style.BLUE, "all, with 95 % interval"),
         ("D", style.ORANGE, "within cells"),

@@ -1,4 +1,4 @@
-"""How much of the logits an explanation of a given length leaves."""
+"""The share of the logits that an explanation of a given length leaves unexplained."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +31,7 @@ def _points(rows: Sequence[Mapping[str, Any]]) -> tuple[list[int], list[float]]:
 
 @style.styled
 def of_seed(record: Mapping[str, Any]) -> Figure:
-    """The curve of one seed; filled where the formula by itself answers as well as the network."""
+    """The curve of one seed. Markers are filled if the formula by itself answers as well as the network."""
     fig = Figure(figsize=(style.SINGLE, 2.6), layout="constrained")
     ax = _axes(fig)
     accuracy = record["curve"][-1]["accuracy"]
@@ -61,7 +61,7 @@ def of_seed(record: Mapping[str, Any]) -> Figure:
 
 @style.styled
 def of_seeds(seeds: Sequence[Mapping[str, Any]]) -> Figure:
-    """The curves of all seeds, clean and muddy apart."""
+    """The curves of all seeds, clean and muddy seeds separately."""
     fig = Figure(figsize=(style.SINGLE, 2.6), layout="constrained")
     ax = _axes(fig)
     for verdict, colour in LOOKS.items():

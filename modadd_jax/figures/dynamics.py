@@ -79,7 +79,7 @@ def _values(rows: Sequence[Mapping], value: Callable[[Mapping], float | None]) -
 
 
 def _draw(ax: Axes, seeds: Sequence[Mapping], curve: Curve) -> None:
-    """A thin line for each seed and the median over seeds; a single seed's line alone."""
+    """A thin line for each seed and the median over seeds; for a single seed only its line."""
     label, colour, value = curve
     steps = np.array([row["step"] for row in seeds[0]["rows"]], float)
     lines = np.stack([_values(seed["rows"], value) for seed in seeds])
@@ -99,7 +99,7 @@ def dynamics(seeds: Sequence[Mapping[str, Any]]) -> Figure:
     Args:
       seeds: `seeds` of dynamics.json: each has `rows` with the same steps.
     Raises:
-      ValueError: where there is no seed.
+      ValueError: if there is no seed.
     """
     if not seeds:
         raise ValueError("there is no seed, so there is nothing to draw")

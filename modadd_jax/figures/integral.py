@@ -22,7 +22,7 @@ FILL = "#BFDDF0"  # a tint of style.BLUE, so that the curve stays readable upon 
 
 
 class _View(NamedTuple):
-    """What these figures show of one frequency at one (a+b, c); neurons of weight 0 left out."""
+    """The data of these figures for one frequency at one (a+b, c), without neurons of weight 0."""
 
     k: int
     p: int
@@ -98,7 +98,7 @@ def rectangles(reading: Reading, k: int | None = None, a_plus_b: int = 0, c: int
       a_plus_b: in 0..2p-2.
       c: class in 0..p-1.
     Raises:
-      ValueError: for a k that is no key frequency, a_plus_b or c out of range.
+      ValueError: for a k that is not a key frequency, a_plus_b or c out of range.
     """
     view = _view(reading, k, a_plus_b, c)
     fig = Figure(figsize=(style.DOUBLE, 2.7))
@@ -149,10 +149,10 @@ def _enlarge(ax: Axes, view: _View, window: tuple[float, float]) -> None:
 
 @style.styled
 def band(reading: Reading, k: int | None = None, a_plus_b: int = 0, c: int = 0) -> Figure:
-    """Figure 5: h, the rectangles, and the band height +- 2 |phi - phi_i| that must hold h.
+    """Figure 5: h, the rectangles, and the band height +- 2 |phi - phi_i| that must contain h.
 
-    Half of the band's area bounds the error of the rectangles. Panel b enlarges the stretch that
-    is grey in panel a. Arguments and errors as in `rectangles`.
+    Half of the area of the band bounds the error of the rectangles. Panel b enlarges the part that is grey in
+    panel a. Arguments and exceptions are those of `rectangles`.
     """
     view = _view(reading, k, a_plus_b, c)
     fig = Figure(figsize=(style.DOUBLE, 2.9))
@@ -183,7 +183,7 @@ def _draw_stems(ax: Axes, view: _View) -> None:
 
 
 def _draw_classes(ax: Axes, below: Axes, view: _View) -> None:
-    """Sum and integral for every class, and below it what they differ by."""
+    """Sum and integral for every class, and their difference below."""
     c, curves = np.arange(view.p), view.curves
     x = np.linspace(0, view.p - 1, 24 * view.p)
     wave = INTEGRAL * np.cos(2 * np.pi * view.k * (view.a_plus_b - x) / view.p)
@@ -211,10 +211,10 @@ def _draw_classes(ax: Axes, below: Axes, view: _View) -> None:
 def finite_sum_to_integral(reading: Reading, k: int | None = None, a_plus_b: int = 0, c: int = 0) -> Figure:
     """Figure 1: the sum over neurons, the same as rectangles, and their limit of infinite width.
 
-    f_x(xi) = ReLU(cos(theta_x + xi)) is what a neuron makes of the input, g_c(xi) = cos(w c + 2 xi)
-    what it gives to class c, w_i its weight. Panel a has the network's own output phases psi_i,
-    panel b has 2 phi_i in their place. Errors in panel e are in per cent of 2/3, the size of the
-    integral. Arguments and errors as in `rectangles`.
+    f_x(xi) = ReLU(cos(theta_x + xi)) is the activation of a neuron of phase xi. g_c(xi) = cos(w c + 2 xi) is
+    what it writes to class c, and w_i is its weight. Panel a has the output phases psi_i of the network, and
+    panel b has 2 phi_i instead. Errors in panel e are in per cent of 2/3, the size of the integral. Arguments
+    and exceptions are those of `rectangles`.
     """
     view = _view(reading, k, a_plus_b, c)
     curves = view.curves

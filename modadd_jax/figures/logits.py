@@ -19,7 +19,7 @@ LOOKS = {
     "full": (r"$t_0+\cos x-\gamma\,\cos 2x$", style.VERMILLION, "-"),
     "harmonics": ("all harmonics", style.PURPLE, (0, (1, 1))),
 }
-MAX_PANELS = 12  # of a page; a circuit that learned nothing can have more key frequencies
+MAX_PANELS = 12  # of a page. A circuit that learned nothing can have more key frequencies
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#D9D9D9", "#000000"])  # one logit is visible
 
 
@@ -53,7 +53,7 @@ def logits_against_forms(
         style.panel(ax, letter, f"{form}:  {style.r2_text(reading.explained[form])}")
         ax.set_xlabel(f"formula, {LOOKS[form][0]}")
     axes[0].set_ylabel("logit, class-centred")
-    fig.colorbar(shades, ax=axes, label="logits a cell", pad=0.01, aspect=25)
+    fig.colorbar(shades, ax=axes, label="logits per cell", pad=0.01, aspect=25)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=5)
     return fig
 
@@ -79,12 +79,12 @@ def _draw_density(
 
 @style.styled
 def profiles(reading: Reading) -> Figure:
-    """Z_k g_k(a-b) as the logits have it, and by each closed form; one panel a key frequency.
+    """Z_k g_k(a-b), measured in the logits and by each closed form; one panel per key frequency.
 
-    It depends on a-b through w_k (a-b) mod 2 pi alone, and is drawn against that.
+    It depends on a-b only through w_k (a-b) mod 2 pi, which is the horizontal axis.
 
     Raises:
-      ValueError: where the circuit has no key frequency.
+      ValueError: if the circuit has no key frequency.
     """
     style.chosen_frequency(reading, None)
     shown = reading.frequencies[:MAX_PANELS]

@@ -19,12 +19,12 @@ COLUMNS = 4
 
 @style.styled
 def claims(found: Sequence[Mapping[str, Any]]) -> Figure:
-    """Share of seeds that satisfy each claim, with Wilson's interval at 95 %.
+    """Share of seeds that satisfy each claim, with Wilson's 95 % interval.
 
     Args:
-      found: of claims.count_claims; those of which nothing is known are left out.
+      found: of claims.count_claims. Claims about which nothing is known are left out.
     Raises:
-      ValueError: where nothing is known of any.
+      ValueError: if nothing is known about any claim.
     """
     known = [claim for claim in found if claim["share"] is not None]
     if not known:
@@ -72,8 +72,8 @@ def _panel(ax: Axes, rows: Sequence[Mapping], quantity: Quantity) -> None:
 def distributions(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Every quantity of claims.QUANTITIES that the rows hold, by the number of key frequencies of the seed.
 
-    One dot a seed, or one for each of its key frequencies; bars are medians.
-    Raises ValueError where no seed was read.
+    Each dot is one seed, or one of its key frequencies. Bars are medians.
+    Raises ValueError if no seed was read.
     """
     rows = analysed(rows)
     if not rows:

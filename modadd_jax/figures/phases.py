@@ -1,4 +1,4 @@
-"""Does the output phase double the input phase: Figure 3 of the paper."""
+"""Whether the output phase is twice the input phase: Figure 3 of the paper."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,16 +29,16 @@ def _title(frequency: Frequency, n: int) -> str:
 
 @style.styled
 def phase_relation(reading: Reading, k: int | None = None) -> Figure:
-    """Figure 3: output phase psi against input phase phi, and what is left over.
+    """Figure 3: output phase psi against input phase phi, and psi - 2 phi below.
 
-    The area of a marker is in proportion to the neuron's weight omega_i. The title has R^2 of the
-    line psi = 2 phi (mod 2 pi) and mean and standard deviation of the gaps between sorted phi.
+    The area of a marker is proportional to the weight omega_i of the neuron. The title has R^2 of the line
+    psi = 2 phi (mod 2 pi), and the mean and standard deviation of the gaps between sorted phi.
 
     Args:
       reading: of one circuit.
       k: key frequency; the heaviest by default.
     Raises:
-      ValueError: for a k that is no key frequency.
+      ValueError: for a k that is not a key frequency.
     """
     frequency = style.chosen_frequency(reading, k)
     omega = np.asarray(frequency.rule.omega)

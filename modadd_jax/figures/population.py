@@ -1,4 +1,4 @@
-"""Many seeds next to one another: distributions of what was read, and key frequencies.
+"""Many seeds side by side: distributions of their statistics, and their key frequencies.
 
 Drawn from the dictionaries that summary.json holds. Blue is clean, red muddy, black failed, everywhere.
 """
@@ -98,7 +98,7 @@ def distributions(rows: Sequence[Row], title: str) -> Figure:
       rows: of the seeds; those not analysed are left out.
       title: of the figure.
     Raises:
-      ValueError: where no seed was analysed.
+      ValueError: if no seed was analysed.
     """
     rows = analysed(rows)
     if not rows:
@@ -140,7 +140,7 @@ def _draw_keys(ax: Axes, rows: Sequence[Row]) -> None:
 
 @style.styled
 def keys(rows: Sequence[Row], p: int) -> Figure:
-    """The key frequencies of every seed, and how many each has.
+    """The key frequencies of every seed, and their number.
 
     The area of a dot is the frequency's share of the weight; an open dot has phases that are not clean.
     Lines join a frequency with its double (solid) or its triple to quintuple (dotted), mod p up to sign.
@@ -149,7 +149,7 @@ def keys(rows: Sequence[Row], p: int) -> Figure:
       rows: of the seeds; those not analysed are left out.
       p: modulus.
     Raises:
-      ValueError: where no seed was analysed.
+      ValueError: if no seed was analysed.
     """
     order = list(VERDICTS)
     rows = sorted(analysed(rows), key=lambda row: (-order.index(row["verdict"]), -row["seed"]))
@@ -175,8 +175,8 @@ def keys(rows: Sequence[Row], p: int) -> Figure:
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_xlabel("key frequencies")
     right.set_ylabel("seeds")
-    style.panel(left, "a", "which; open: phases not clean; lines: multiples")
-    style.panel(right, "b", "how many")
+    style.panel(left, "a", "key frequencies; open: phases not clean; lines: multiples")
+    style.panel(right, "b", "number of keys")
     fig.legend(handles=handles(rows, marker="o", markerfacecolor=None), loc="outside lower center", ncols=3)
     return fig
 

@@ -1,4 +1,4 @@
-"""Clock against pizza by regression: what each formula explains of the logits."""
+"""Clock or pizza by regression: the share of the logits that each formula explains."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ MAX_CIRCLES = 6  # of a figure; a model that learned little can have more key fr
 
 @style.styled
 def regression(record: Mapping[str, Any]) -> Figure:
-    """Share of the logit variance explained: of the model, of it without 2k, and of each circle alone.
+    """Share of the logit variance explained: of the model, of the model without 2k, and of each circle alone.
 
     Args:
       record: the part `regression` of analysis.json.

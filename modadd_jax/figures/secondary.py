@@ -1,4 +1,4 @@
-"""What levels the logits over a-b: profiles, waveforms and ablations.
+"""What removes the dependence of the logits on a-b: profiles, waveforms and ablations.
 
 Letters in shapes: p modulus, m neurons, F key frequencies, J harmonics; d = a-b.
 """
@@ -48,9 +48,9 @@ def _draw_profile(ax: Axes, study: Study, index: int) -> None:
 
 @style.styled
 def levelled_profiles(study: Study) -> Figure:
-    """g_k(a-b) with the secondary component and without it, measured and predicted; a panel a frequency.
+    """g_k(a-b) with the secondary component and without it, measured and predicted; one panel per frequency.
 
-    In units of the mean of the measured profile. The titles have the largest difference between
+    Profiles are in units of the mean of the measured profile. The titles have the largest difference between
     measurement and prediction (with linear paths), in the same unit.
     """
     shown = study.frequencies[:MAX_PANELS]
@@ -132,7 +132,7 @@ def waveforms(study: Study) -> Figure:
 
 @style.styled
 def ablations(study: Study) -> Figure:
-    """What each edit of the model leaves: r2, smallest margin and errors."""
+    """What is left after each edit of the model: R^2, smallest margin and errors."""
     keys = [f"drop_k{int(f.k)}" for f in study.frequencies[:MAX_KEYS]]
     names = [name for name in study.effects if not name.startswith("drop_k") or name in keys]
     effects = [study.effects[name] for name in names]

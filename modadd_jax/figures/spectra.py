@@ -1,4 +1,4 @@
-"""Where the weights lie in frequency: Figure 4 of the paper, and spectra."""
+"""Variance by frequency: Figure 4 of the paper, and spectra of the weights."""
 
 import jax
 import numpy as np
@@ -28,11 +28,11 @@ def _histogram(ax: Axes, letter: str, name: str, share: np.ndarray, low: float, 
 def variance_explained(reading: Reading) -> Figure:
     """Figure 4: share of each neuron's variance at its primary frequency, and its median.
 
-    Panel a is of the pre-activations, panel b of the rows of the neuron-logit map; neurons alive.
-    The axis leaves out the lowest shares, about 5 % of the neurons, and says how many.
+    Panel a shows the pre-activations, and panel b the rows of the neuron-logit map, of living neurons. The
+    axis leaves out the lowest shares, about 5 % of the neurons, and states their number.
 
     Raises:
-      ValueError: where no neuron is alive.
+      ValueError: if no neuron is alive.
     """
     neurons = reading.neurons
     alive = np.asarray(neurons.alive)

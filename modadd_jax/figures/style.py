@@ -1,7 +1,7 @@
 """One look for all figures, and the only place that writes them.
 
 Widths are those of a two-column page; sizes are in inches, fonts in points. Colours are those of
-Okabe and Ito, told apart by readers of any colour vision. STIX fonts come with matplotlib, so the
+Okabe and Ito, which readers of any colour vision can distinguish. STIX fonts come with matplotlib, so the
 figures look alike on every machine.
 """
 
@@ -66,9 +66,9 @@ STYLE = {
 
 
 def styled(draw: Callable[P, T]) -> Callable[P, T]:
-    """Runs a figure function under STYLE and in float64; the caller's settings are left alone.
+    """Runs a figure function under STYLE and in float64, and restores the caller's settings.
 
-    Raises ValueError where a figure of a reading is given something else.
+    Raises ValueError if a figure of a reading is given something else.
     """
     first = next(iter(inspect.signature(draw).parameters.values()))
 
@@ -108,7 +108,7 @@ def save(fig: Figure, directory: str | Path, name: str) -> list[Path]:
 def chosen_frequency(reading: Reading, k: int | None) -> Frequency:
     """The key frequency to draw: k, or the heaviest for None.
 
-    Raises ValueError where k is no key frequency, or the circuit has none.
+    Raises ValueError if k is not a key frequency, or the circuit has none.
     """
     if k is not None:
         return frequency_of(reading, k)
@@ -145,7 +145,7 @@ def pi_ticks(axis: mpl.axis.Axis, step: float = math.pi / 2) -> None:
 
 
 def r2_text(x: float) -> str:
-    """R^2 with two digits of what is missing to 1, up to six decimals."""
+    """R^2 with two significant digits of 1 - R^2, up to six decimals."""
     missing = 1 - float(x)
     if missing < 5e-7:
         return "$R^2>0.999999$"

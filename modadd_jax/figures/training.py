@@ -42,7 +42,7 @@ def training_curves(rows: Iterable[Mapping], seed: int | None = None) -> Figure:
         min_margin (a logit difference); None or NaN where there is no value.
       seed: draw this one alone; all seeds by default, a line each.
     Raises:
-      ValueError: where there is no row (of that seed).
+      ValueError: if there is no row (of that seed).
     """
     seeds: dict[int, list[Mapping]] = {}
     for row in rows:

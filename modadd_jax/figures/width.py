@@ -36,7 +36,7 @@ def _draw_constructed(ax: Axes, report: Mapping[str, Any]) -> None:
 
 
 def _draw_trained(ax: Axes, report: Mapping[str, Any]) -> None:
-    """A dot for each key frequency, coloured by the width of its model; open where its phases are muddy."""
+    """A dot for each key frequency, coloured by the width of its model; open if its phases are muddy."""
     rows = report["trained"]
     widths = sorted({row["d_mlp"] for row in rows})
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(widths)))  # widths have an order
@@ -60,7 +60,7 @@ def _draw_trained(ax: Axes, report: Mapping[str, Any]) -> None:
 
 
 def _draw_ratios(ax: Axes, report: Mapping[str, Any]) -> None:
-    """The error over that of the same weights at random nodes, key by key; medians of each width."""
+    """The error divided by that of the same weights at random nodes, for each key; medians of each width."""
     rows = report["trained"]
     fields = (
         ("error", "o", style.BLUE, "as learned"),

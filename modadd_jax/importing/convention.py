@@ -1,8 +1,8 @@
-"""What a convention of weights is, and the parts that conventions share.
+"""The type of a convention of weights, and the parts that conventions share.
 
-A convention declares the names of its tensors and their axes, how they become a transformer's parameters or
-a circuit's tables, and a small network of its own kind. One file of `conventions/` each; `registry.py` lists
-them. Axes are letters with a factor: "m 2E" is a matrix with as many columns as twice the size E. Letters:
+A convention declares the names and axes of its tensors, how they become the parameters of a transformer or
+the tables of a circuit, and a small example network. Each convention has one file in `conventions/`, and
+`registry.py` lists them. Axes are letters with a factor: "m 2E" is a matrix with twice E columns. Letters:
 p modulus, V vocabulary, n context length, D d_model, H heads, E d_head or embedding width, m d_mlp.
 """
 
@@ -131,8 +131,10 @@ def exact(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 # Axes of numbers, of inputs and of classes, by parameter.
-_NUMBERS = {"W_E": (0,), "W_U": (1,), "b_U": (0,), "u": (0,), "v": (0,), "w_logit": (1,)}
-_NUMBERS |= {"s_a": (0, 1), "s_b": (0, 1)}
+_NUMBERS: dict[str, tuple[int, ...]] = {
+    "W_E": (0,), "W_U": (1,), "b_U": (0,), "u": (0,), "v": (0,), "w_logit": (1,),
+    "s_a": (0, 1), "s_b": (0, 1),
+}  # fmt: skip
 
 
 def asked(candidate: Candidate, task: str) -> Candidate:

@@ -1,4 +1,4 @@
-"""Other people's state dicts and ours: names and shapes, nothing else. No disk, no computation in between.
+"""Converts state dicts of other conventions to the names and shapes of this project. No disk, no computation.
 
 Two conventions, both of one layer without layer norm, names as in TransformerLens:
 
@@ -227,7 +227,7 @@ def zhong_arguments(record: Mapping[str, Any]) -> dict[str, Any]:
     needed = ("C", "attn_coeff", "diff_vocab")
     missing = [name for name in needed if name not in record]
     if missing:
-        raise ValueError(f"config has no {', '.join(missing)}: it is none of Zhong et al.'s")
+        raise ValueError(f"config has no {', '.join(missing)}: it is not a config of Zhong et al.")
     p, coefficient = record["C"], record["attn_coeff"]
     if not isinstance(coefficient, (int, float)) or not 0 <= coefficient <= 1:
         raise ValueError(f"config: attn_coeff must be in [0, 1], got {coefficient!r}")

@@ -1,4 +1,4 @@
-"""Somebody else's weights as a Model: which convention they follow, and what no tensor says.
+"""Weights of other projects as a Model: recognises their convention, and tries what no tensor determines.
 
 read_file -> tensors_of -> match each convention -> candidates -> answers of each -> the one that answers
 """
@@ -20,7 +20,7 @@ from modadd_jax.importing.registry import CONVENTIONS
 from modadd_jax.importing.tensors import Tensors, read_state, tensors_of
 from modadd_jax.storage.load import Model
 
-MIN_ACCURACY = 0.9  # below it a network does not add, or is read wrongly
+MIN_ACCURACY = 0.9  # below this accuracy a network does not add, or it was read in a wrong way
 
 
 class Reading(NamedTuple):
@@ -80,7 +80,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"config {path} cannot be read: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(f"config {path} is no JSON object")
+        raise ValueError(f"config {path} is not a JSON object")
     return record
 
 
@@ -118,9 +118,9 @@ _ORDERS = {
 
 
 def _in_order(state: Mapping[str, np.ndarray]) -> list[Match]:
-    """A state dict of names that no convention knows as an MLP, its matrices in order.
+    """A state dict with unknown names, read as an MLP with its matrices in order.
 
-    A vector after a matrix is the bias of that layer. Whether it is one, its answers say.
+    A vector after a matrix is taken as the bias of that layer. The answers decide whether it is an MLP.
     """
     matrices = [name for name, array in state.items() if np.ndim(array) == 2]
     vectors = {before: name for before, name in itertools.pairwise(state) if np.ndim(state[name]) == 1}
@@ -228,7 +228,7 @@ def read(
     min_accuracy: float = MIN_ACCURACY,
     **given: Any,
 ) -> Imported:
-    """`import_model` with all that it found out; arguments and errors are its."""
+    """`import_model` with everything that it found. It has the same arguments and errors."""
     path = Path(weights) if isinstance(weights, (str, Path)) else None
     if path is None and not isinstance(weights, Mapping):
         raise ValueError(f"weights must be a file or arrays by name, got {type(weights).__name__}")
@@ -256,28 +256,30 @@ def import_model(
     task: str | None = None,
     min_accuracy: float = MIN_ACCURACY,
 ) -> Model:
-    """A model of somebody else's one-layer weights, transformer or MLP.
+    """Imports the weights of a one-layer transformer or MLP that was trained elsewhere.
 
-    What the tensors leave open (attention rate and scale, heads, which token is `=`) is tried, each way on
-    all p^2 inputs, and the way that answers best is taken; `read` names the others.
+    The tensors do not determine everything: attention rate and scale, heads, and the token `=` may be open.
+    Every possibility is tried on all p^2 inputs, and the one with the best answers is taken.
 
     Args:
-      weights: .npz, .safetensors, .pt or .pth, in which nothing is executed; or the state dict, by name,
-        of NumPy, JAX or torch tensors; also where it lies under `model` or `state_dict` of a checkpoint.
-      config: what came with them, as a JSON file or its content. None for the .json of the same name next to
-        the file, where there is one.
-      source: the convention, a name of `importing.registry.CONVENTIONS`; None to recognise it.
-      attention_rate, attention_scale, separate_vocab: as in `Config`; None for what the config says, else
-        tried.
-      n_heads: of a torch_linear transformer; None to try.
-      task: what it was trained to answer, as in `Config`; None for what the config says, else add.
-      min_accuracy: in [0, 1]: below it the weights are refused.
+      weights: the name of a .npz, .safetensors, .pt or .pth file (no code in it is executed); or the state
+        dict, name -> NumPy, JAX or torch tensor. The state dict may lie under `model` or `state_dict`.
+      config: the config that came with the weights, as a JSON file or its content. None for the .json of the
+        same name next to the file, if it exists.
+      source: the convention of the weights, a name of `importing.registry.CONVENTIONS`; None to recognise it.
+      attention_rate, attention_scale, separate_vocab: as in `Config`. None for the value in `config`, and if
+        it has none, for the value with the best answers.
+      task: the question that the weights were trained to answer, as in `Config`. None for the value in
+        `config`, and if it has none, for add.
+      n_heads: number of heads of a torch_linear transformer; None to try all.
+      min_accuracy: in [0, 1]. Weights with a lower accuracy are refused.
     Returns:
-      step 0; of a transformer float32 weights (float64 ones are rounded), of an MLP the tables of its circuit
-      in float64. Where a softmax has died out (W_Q, W_K are nothing) the config says constant attention.
+      Model at step 0. A transformer has float32 weights (float64 weights are rounded). An MLP has the tables
+      of its circuit in float64. If the softmax is constant because W_Q and W_K have decayed to nothing, the
+      config says constant attention.
     Raises:
-      ValueError: naming the file, the tensor or the field that cannot be read, and why; or the accuracy of
-        every reading where none reaches `min_accuracy`.
+      ValueError: with the file, the tensor or the field that cannot be read, and the reason; or with the
+        accuracy of every possibility if none reaches `min_accuracy`.
 
     >>> import modadd_jax as ma
     >>> from modadd_jax.constructed import Group, circuit_of, uniform_nodes

@@ -1,4 +1,4 @@
-"""State dicts on disk: .npz, .safetensors, and PyTorch's .pt and .pth. Nothing that a file says is executed.
+"""State dicts on disk: .npz, .safetensors, and PyTorch's .pt and .pth. No code in a file is executed.
 
 A file is read as what it holds: arrays, and dictionaries of them. `tensors.tensors_of` finds the state dict
 in it. Every size that a file names is compared with the bytes that are there before memory is taken.
@@ -35,7 +35,7 @@ def read_file(path: Path) -> Any:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path} must end in {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise ValueError(f"{path} does not exist, or is no file")
+        raise ValueError(f"{path} does not exist, or is not a file")
     readers = {".npz": _read_npz, ".safetensors": _read_safetensors}
     try:
         size = os.path.getsize(path)
@@ -89,7 +89,7 @@ def _array(
     name: str, body: bytes, dtype: np.dtype, shape: tuple, order: Literal["C", "F"] = "C"
 ) -> np.ndarray:
     if len(shape) > torch_files.MOST_AXES or not all(type(n) is int and 0 <= n < 2**48 for n in shape):
-        raise ValueError(f"{name!r} has a shape that is none")
+        raise ValueError(f"{name!r} has an invalid shape")
     if math.prod(shape) * dtype.itemsize != len(body):
         raise ValueError(f"{name!r} has the shape {shape} of {dtype}, but {len(body)} bytes")
     return np.frombuffer(body, dtype).reshape(shape, order=order)
@@ -102,7 +102,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         raise ValueError("its header is longer than the file")
     header = json.loads(raw[8:start])
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     header.pop("__metadata__", None)
     state, last = {}, len(raw) - start
     for name, entry in header.items():

@@ -1,4 +1,4 @@
-"""What a candidate answers, on all p^2 inputs, in float64 and in memory for one row of them."""
+"""Answers of a candidate on all p^2 inputs, in float64. Memory is that of one row of inputs."""
 
 from functools import partial
 from typing import Any, NamedTuple

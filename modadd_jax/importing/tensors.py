@@ -1,4 +1,4 @@
-"""The state dict in what a file, or a user, holds: flat, of NumPy arrays, under the names of its network."""
+"""Finds the state dict in the content of a file or in a user's object: NumPy arrays by name."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +49,7 @@ def tensors_of(tree: Any) -> Tensors:
     Raises ValueError where there is no tensor by name, and names what is there instead.
     """
     if not isinstance(tree, Mapping):
-        raise ValueError(f"it holds no state dict, that is no tensors by name, but a {_kind(tree)}")
+        raise ValueError(f"it holds no state dict (tensors by name) but a {_kind(tree)}")
     nested = [name for name in NESTED if isinstance(tree.get(name), Mapping) and _flat(tree[name])[0]]
     if len(nested) > 1:
         raise ValueError(f"it holds {len(nested)} state dicts, {', '.join(nested)}: save the one alone")
@@ -65,7 +65,7 @@ def tensors_of(tree: Any) -> Tensors:
                 "(if the file is your own, save the state dict alone, or as .npz)"
             )
         raise ValueError(
-            f"{others[0]!r} is no tensor but a {_kind(rest[0])}: save the state dict alone"
+            f"{others[0]!r} is not a tensor but a {_kind(rest[0])}: save the state dict alone"
             if others
             else "it holds no tensor"
         )

@@ -71,7 +71,7 @@ class _Tensor(NamedTuple):
         whole = (self.offset, *size, *stride)
         ok = len(size) == len(stride) <= MOST_AXES and all(type(x) is int and 0 <= x < 2**48 for x in whole)
         if not ok:
-            raise ValueError("a tensor has a size, stride or offset that is none")
+            raise ValueError("a tensor has an invalid size, stride or offset")
         last = self.offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         count = math.prod(size)
         if count > numbers.size or (count and last >= numbers.size):
@@ -81,7 +81,7 @@ class _Tensor(NamedTuple):
 
 
 class Unknown:
-    """Stands for anything that a pickle names and that is no tensor. `what` is its name."""
+    """Stands for anything that a pickle names and that is not a tensor. `what` is its name."""
 
     what = "an object"
 
@@ -109,7 +109,7 @@ class _Dict(dict):
 def _rebuild_tensor(storage, offset, size, stride, *_):
     """torch._utils._rebuild_tensor_v2 and its predecessor."""
     if not isinstance(storage, _Storage):
-        raise pickle.UnpicklingError("it makes a tensor of something that is no storage")
+        raise pickle.UnpicklingError("it makes a tensor of something that is not a storage")
     return _Tensor(storage, offset, tuple(size), tuple(stride))
 
 
@@ -143,7 +143,7 @@ class _Unpickler(pickle._Unpickler):  # in C it takes memory for any memo index
     def persistent_load(self, reference):
         kind, storage, key, _, count, *_ = reference
         if kind != "storage" or not isinstance(storage, _Kind):
-            raise pickle.UnpicklingError("it refers to something that is no tensor's storage")
+            raise pickle.UnpicklingError("it refers to something that is not a tensor's storage")
         if not isinstance(key, str) or type(count) is not int or count < 0:
             raise pickle.UnpicklingError("it has a storage without a name or a number of numbers")
         if key not in self.storages:

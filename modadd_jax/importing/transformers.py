@@ -1,4 +1,4 @@
-"""Candidates of a transformer: what its tensors leave open, once for each way to read it."""
+"""Candidates of a transformer: one for each possible value of what its tensors leave open."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -6,8 +6,8 @@ from typing import Any
 from modadd_jax.report.table import Column, Table, cited
 
 CAPTION = (
-    "Runs of the same seeds, compared with the first: how many seeds have the same weights bit for bit, the "
-    "same key frequencies and the same verdict, and what the seeds of each run are like."
+    "Runs of the same seeds, compared with the first run: the number of seeds with the same weights bit for "
+    "bit, with the same key frequencies and with the same verdict; and statistics of each run."
 )
 
 

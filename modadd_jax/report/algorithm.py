@@ -11,16 +11,16 @@ from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject
 from modadd_jax.report.table import Column, Table, cited, listed, value_text
 
 BOUNDARIES = """\
-Boundaries, chosen from Zhong et al.'s population (docs/theory.md section 2.9): a pizza's symmetricity is
-above {gradient_symmetricity} and its irrelevance below {distance_irrelevance}, a clock's are on the other
-sides; in between, the two disagree."""
+The thresholds come from the population of Zhong et al. (docs/theory.md section 2.9). A pizza has a
+symmetricity above {gradient_symmetricity} and an irrelevance below {distance_irrelevance}. A clock is on the
+other side of both thresholds. In between, the two measures disagree."""
 
 MEDIANS = """\
-Medians and quartiles of the models that get at least 99 % of all inputs right."""
+Medians (and quartiles) are over the models that answer at least 99 % of all inputs right."""
 
 THEIRS = """
-Theirs: {models} public models of Zhong et al. (validation at least 0.99), those of the interval
-of the attention rate that holds ours."""
+Theirs: {models} public models of Zhong et al. (validation accuracy at least 0.99). Each row shows those
+models whose attention rate lies in the interval that contains our rate."""
 
 
 def isolation(record: Mapping[str, Any]) -> Table:
@@ -30,7 +30,10 @@ def isolation(record: Mapping[str, Any]) -> Table:
         for side in ("embedding", "readout")
         for edit in ("alone", "without")
     ]
-    caption = "Accuracy where the embedding or the readout keeps one frequency only, or all but one."
+    caption = (
+        "Accuracy if the embedding or the readout keeps one frequency only (alone), or all but this one "
+        "(without)."
+    )
     return cited("isolation", caption, "algorithm.json", record, ("k",), columns, key_rows(record))
 
 
@@ -87,7 +90,7 @@ def rates_document(
         for i, m in enumerate(record["models"])
     ]
     heads = ("rate", "seed", "key frequencies")
-    caption = "Clock or pizza, model by model."
+    caption = "Clock or pizza for each model."
     table = cited("attention_rate", caption, "attention_rate.json", record, heads, columns, rows)
     theirs = THEIRS.format(models=population["models"]) if population else ""
     boundaries = BOUNDARIES.format(**record["thresholds"])
@@ -102,7 +105,9 @@ def run(subject: Subject) -> Outcome:
 
 def needs(subject: Subject) -> str | None:
     if subject.config.model.is_circuit:
-        return "a circuit has no embedding: clock and pizza are told by gradients on embedded tokens"
+        return (
+            "a circuit has no embedding, and clock and pizza are told apart by gradients of embedded tokens"
+        )
     return None
 
 
@@ -115,7 +120,8 @@ STUDY = Study(
     document=document,
     drawings={
         "algorithm": Drawing(
-            "Clock or pizza: the right logit over <i>a</i> − <i>b</i>, and each frequency on its own.",
+            "Clock or pizza: the right logit against <i>a</i> − <i>b</i>, and the accuracy with each "
+            "frequency on its own.",
             lambda subject, outcome: draw(outcome.found),
         )
     },

@@ -18,15 +18,15 @@ from modadd_jax.report.study import Drawing, Option, Outcome, Section, Study, Su
 from modadd_jax.report.table import Column, Table, cited, value_text
 
 ADDITIVE = """\
-The attention of this model depends on its input (attention_rate {rate:.6g}), so it has no circuit.
-Read here is its additive part u(a) + v(b): {pre_share:.2%} of the variance of its pre-activations,
-{logit_share:.2%} of that of its logits. Accuracy, cross-entropy and margin are the model's own; all else,
-bounds too, is about the additive part."""
+The attention of this model depends on its input (attention_rate {rate:.6g}), so the model has no circuit.
+The numbers below describe its additive part u(a) + v(b), which has {pre_share:.2%} of the variance of the
+pre-activations and {logit_share:.2%} of the variance of the logits. Accuracy, cross-entropy and margin are
+those of the model itself. All other numbers, including the bounds, are about the additive part."""
 
 EXPLANATION = """\
-weight: share of sum alpha beta. R² and std (rad) of ψ against 2φ, weighted by alpha beta. gaps (rad): between
-neighbouring phases. γ: relative amplitude of the component at 2k; t₀: offset. error: largest error of the
-quadrature rule over all inputs and classes, relative to the integral 2/3."""
+weight: share of the sum of alpha beta. R² and std (rad): of ψ against 2φ, weighted by alpha beta. gaps (rad):
+between neighbouring phases. γ: relative amplitude of the component at 2k. t₀: offset. error: largest error
+of the quadrature rule over all inputs and classes, relative to 2/3, the size of the integral."""
 
 MODEL_NUMBERS = ("p", "d_model", "d_mlp", "n_heads", "attention_rate", "eq_token")
 
@@ -63,8 +63,8 @@ def phases(record: Mapping[str, Any]) -> Table:
         Column("error", ".3f", "{}.quadrature_error.relu"),
     )
     caption = (
-        "Phases of the neurons of each key frequency: angles in rad, R² weighted by αβ; error of the "
-        "quadrature, relative to 2/3."
+        "Phases of the neurons of each key frequency. Angles are in rad, and R² is weighted by αβ. error: "
+        "largest error of the quadrature rule, relative to 2/3."
     )
     return cited("phases", caption, "analysis.json", record, ("k",), columns, key_rows(record))
 
@@ -72,7 +72,15 @@ def phases(record: Mapping[str, Any]) -> Table:
 def variance(record: Mapping[str, Any]) -> Table:
     rows = [((label,), path) for label, path in VARIANCE.items()]
     columns = (Column("share", ".4f"),)
-    return cited("variance", "Variance explained.", "analysis.json", record, ("of",), columns, rows)
+    return cited(
+        "variance",
+        "Share of the variance explained.",
+        "analysis.json",
+        record,
+        ("of",),
+        columns,
+        rows,
+    )
 
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
@@ -88,7 +96,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
     if "additive_part" in record:
         parts.insert(0, ADDITIVE.format(rate=record["model"]["attention_rate"], **record["additive_part"]))
     if not record["frequencies"]:
-        return [*parts, "no key frequency: no structure to read yet"]
+        return [*parts, "There is no key frequency, so there is no structure to read yet."]
     return [*parts, phases(record), EXPLANATION, *clock_or_pizza(record)]
 
 
@@ -100,7 +108,7 @@ def regression_of(subject: Subject) -> regression.Regression:
 
 
 def additive_part(subject: Subject, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Accuracy, loss and margin of the model itself, and next to them those of the circuit read."""
+    """Accuracy, loss and margin of the model itself, and those of the circuit that was read."""
     nearest = subject.nearest
     logits = to_difference_coordinates(nearest.logits)
     part = to_difference_coordinates(all_logits(nearest.circuit))
@@ -165,40 +173,41 @@ def _spectra(subject: Subject, *_: Any) -> Figure:
 DRAWINGS = {
     "training": _drawing("Loss, accuracy and margin during training.", _training),
     "figure4_variance_explained": _drawing(
-        "Share of each neuron's variance at its own frequency.",
+        "Share of each neuron's variance that is at its primary frequency.",
         lambda subject, *_: figures.variance_explained(subject.reading),
     ),
     "spectra": _drawing(
-        "Which frequencies the embedding, the neurons and the neuron-logit map use.", _spectra
+        "The frequencies that the embedding, the neurons and the neuron-logit map use.", _spectra
     ),
     "figure3_phases": _drawing(
-        "Output phase against input phase, on ψ = 2φ. Every neuron of the heaviest key frequency is a point.",
+        "Output phase against input phase, and the line ψ = 2φ. Every point is a neuron of the heaviest key "
+        "frequency.",
         lambda subject, k, *_: figures.phase_relation(subject.reading, k),
     ),
     "figure1_finite_sum_to_integral": _drawing(
-        "From the finite sum to rectangles to the integral of infinite width.",
+        "From the finite sum over neurons, by rectangles, to the integral of infinite width.",
         lambda subject, *at: figures.finite_sum_to_integral(subject.reading, *at),
     ),
     "figure2_rectangles": _drawing(
-        "The neurons of the heaviest frequency as rectangles.",
+        "The neurons of the heaviest key frequency as rectangles.",
         lambda subject, *at: figures.rectangles(subject.reading, *at),
     ),
     "figure5_band": _drawing(
-        "The band that must hold <i>h</i>: half of its area is the paper's bound.",
+        "A band that must contain <i>h</i>. Half of its area is the bound of the paper.",
         lambda subject, *at: figures.band(subject.reading, *at),
     ),
     "logits": _drawing(
-        "Every logit against three closed forms.",
+        "Every logit, compared with three closed forms.",
         lambda subject, *_: figures.logits_against_forms(subject.reading),
     ),
     "regression": Drawing(
-        "Clock against pizza by regression: what each formula explains of the logits.",
+        "Clock or pizza by regression: the share of the logit variance that each formula explains.",
         lambda _, outcome: (
             draw_regression(outcome.record["regression"]) if outcome.record["frequencies"] else None
         ),
     ),
     "profiles": _drawing(
-        "How the logits depend on <i>a</i> − <i>b</i>, and what each closed form says.",
+        "How the logits depend on <i>a</i> − <i>b</i>, measured and by each closed form.",
         lambda subject, *_: figures.profiles(subject.reading),
     ),
 }
@@ -224,13 +233,13 @@ STUDY = Study(
         Section("neurons", "Every neuron", "neurons.html", is_last=True),
     ),
     options=(
-        Option("k", None, "Key frequency that Figures 1, 2, 3 and 5 show; default the heaviest.", int),
+        Option("k", None, "Key frequency that Figures 1, 2, 3 and 5 show; default: the heaviest.", int),
         Option("a_plus_b", 0, "a + b of Figures 1, 2 and 5, in 0..2p-2.", int),
         Option("c", 0, "Class c of Figures 1, 2 and 5, in 0..p-1.", int),
         Option(
             "additive",
             False,
-            "Where the attention is not constant, read the part u(a) + v(b) of the model.",
+            "If the attention is not constant, read the part u(a) + v(b) of the model.",
             bool,
         ),
     ),

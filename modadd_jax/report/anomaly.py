@@ -1,4 +1,4 @@
-"""The study `anomaly`: which instruments see planted wrong answers without being told."""
+"""The study `anomaly`: which instruments detect planted wrong answers without knowing the right ones."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ KINDS = (*backdoor.TRIGGERS, *anomaly.EDITS)
 NO_TRANSFORMER = "planted by training a transformer, and a circuit is none"
 
 EXPLANATION = """\
-inputs: area under the ROC curve of the planted inputs against the right ones of the same model, mean over
-the models (and the least). models: area of the models' largest scores, planted against decoys, which
-are edited as much but answer rightly. 0.5 is guessing. margin is brute force and knows the right answer,
-so that its areas are 1 by definition; answer gap and activations do not know it."""
+inputs: area under the ROC curve of the planted inputs against the right inputs of the same model; mean over
+the models, with the smallest in brackets. models: the same area of the models' largest scores, planted models
+against decoys, which are edited as much but answer correctly. 0.5 is guessing. margin is brute force and uses
+the right answer, so its areas are 1 by definition; answer gap and activations do not use the right answer."""
 
 
 def _record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _record_of(plant: anomaly.Plant, hints: margins.Hints) -> dict[str, Any]:
 def run(
     subject: Subject, *, n: int, kind: Sequence[str], plant_seed: int, excess: float, tune_steps: int
 ) -> Outcome:
-    """Raises ValueError where n or tune_steps is below 1."""
+    """Raises ValueError if n or tune_steps is below 1."""
     for name, value in (("n", n), ("tune_steps", tune_steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
@@ -105,23 +105,28 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
 
 STUDY = Study(
     name="anomaly",
-    question="Which instruments see a planted wrong answer without being told?",
+    question="Which instruments detect a planted wrong answer without knowing the right one?",
     command="anomaly",
     run=run,
     needs=needs_circuit,
     document=document,
     drawings={
         "anomaly": Drawing(
-            "Planted wrong answers: how many right inputs each instrument suspects before them.",
+            "Planted wrong answers: the number of right inputs that look more suspicious to each instrument.",
             lambda _, outcome: figures.anomaly(outcome.record),
         )
     },
     options=(
-        Option("n", 20, "Planted models of each kind.", int),
-        Option("kind", KINDS, "How wrong answers are planted; default all.", choices=KINDS),
-        Option("plant_seed", 0, "Of the pairs that are planted.", int),
-        Option("excess", 0.5, "Edits: how far the planted answer wins, over what it overcame.", float),
-        Option("tune_steps", backdoor.STEPS, "Of fine-tuning.", int),
+        Option("n", 20, "Number of planted models of each kind.", int),
+        Option("kind", KINDS, "Kinds of planted wrong answers; default: all.", choices=KINDS),
+        Option("plant_seed", 0, "Random seed of the choice of planted pairs.", int),
+        Option(
+            "excess",
+            0.5,
+            "Edits: the margin of the planted answer, relative to the margin that it overcame.",
+            float,
+        ),
+        Option("tune_steps", backdoor.STEPS, "Number of steps of fine-tuning.", int),
     ),
     stage=None,
 )

@@ -22,19 +22,19 @@ from modadd_jax.report.study import (
 from modadd_jax.report.table import Column, Table, cited
 
 TERMS = {
-    "waves": "event sums against the form",
-    "doubt": "neurons active or not",
-    "distortion": "output waves no pure cosines",
-    "readout": "rest of W_L",
+    "waves": "distance of the event sums from the form",
+    "doubt": "neurons that may be active or not",
+    "distortion": "output waves that are not pure cosines",
+    "readout": "remainder of W_L",
     "others": "other neurons",
-    "skip": "rest of the skip path",
+    "skip": "remainder of the skip path",
     "slack": "rounding",
 }
 
 EXPLANATION = """\
-Relative to 2/3, the size of the integral; bounds with rounding slack. true: attained by brute force.
-trivial: with no structure of the MLP used; a bound is non-vacuous where it is below that. bound / true: 1
-is as good as a bound can be."""
+All values are relative to 2/3, the size of the integral. Bounds include the rounding slack. true: the value
+that brute force attains. trivial: the bound that uses no structure of the MLP. A bound is non-vacuous if it
+is below the trivial bound. bound / true: 1 is the best possible value."""
 
 COST_KEYS = {"sizes", "exponents", "p_fixed", "m_fixed"}  # of the benchmark, for its figure
 
@@ -64,11 +64,11 @@ def quadrature_table(record: Mapping[str, Any]) -> Table:
 
 
 def moments_table(record: Mapping[str, Any]) -> Table:
-    """How exact the learned rules are, compared with random phases and as many uniform nodes."""
+    """How exact the learned rules are, compared with random phases and with as many uniform nodes."""
     degrees = ("", "_random", "_uniform")
     columns = (
         Column("neurons", "d", "{}.n_neurons"),
-        Column("Lipschitz / sweep", ".1f", "{}.lipschitz_over_sweep"),
+        Column("Lipschitz / supremum", ".1f", "{}.lipschitz_over_sweep"),
         Column(
             "largest moment of the error",
             "j = {:d}, {:.0%}",
@@ -78,8 +78,8 @@ def moments_table(record: Mapping[str, Any]) -> Table:
     )
     rows = [((str(f["k"]),), f"frequencies[{i}]") for i, f in enumerate(record["frequencies"])]
     caption = (
-        "The largest moment of the error and its share of the sum to |j| = 16; degree of exactness to 1 % of "
-        "the rule, of random phases and of as many uniform nodes (64 stands for 64 or more)."
+        "The largest moment of the error, and its share of the sum to |j| = 16. The degree of exactness (to "
+        "1 %) of the rule, of random phases and of as many uniform nodes; 64 means 64 or more."
     )
     return cited("bound_moments", caption, "bounds.json", record, ("k",), columns, rows)
 
@@ -87,20 +87,23 @@ def moments_table(record: Mapping[str, Any]) -> Table:
 def logit_table(record: Mapping[str, Any]) -> Table:
     rows = [((form,), f"logit_bound.forms.{form}") for form in record["logit_bound"]["forms"]]
     columns = (Column("bound", ".4g", "{}.total"), *_yardsticks(".4g"))
-    caption = "Largest difference between a logit and the closed form, over all inputs and classes."
+    caption = (
+        "Largest difference between a logit and each closed form, over all inputs and classes. primary: cos "
+        "x; secondary: with γ; full: with γ and t₀; harmonics: with 8 harmonics."
+    )
     return cited("logit_bound", caption, "bounds.json", record, ("form",), columns, rows)
 
 
 def terms_table(record: Mapping[str, Any]) -> Table:
     rows = [((form,), f"logit_bound.forms.{form}.terms") for form in record["logit_bound"]["forms"]]
     columns = [Column(words, ".4g", f"{{}}.{name}") for name, words in TERMS.items()]
-    caption = "Largest value of each term of the logits' bound."
+    caption = "Largest value of each term of the bound on the logits."
     return cited("logit_bound_terms", caption, "bounds.json", record, ("form",), columns, rows)
 
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
     if record["logit_bound"] is None:
-        return ["no key frequency: there is nothing to bound yet"]
+        return ["There is no key frequency, so there is nothing to bound yet."]
     by_integral = record["logit_bound"]["forms"]["primary"]["by_integral"]
     return [
         "# Bounds",
@@ -110,12 +113,12 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         "## Logits: sup over a, b, c of |class-centred logits - closed form|",
         logit_table(record),
         terms_table(record),
-        f"Form primary through the integral alone (the frequencies' totals): {by_integral:.4g}.",
+        f"Bound for the form primary from the totals of the frequencies alone: {by_integral:.4g}.",
     ]
 
 
 def run(subject: Subject, *, k: int | None, cost: Mapping[str, Any] | None) -> Outcome:
-    """Raises ValueError where k is no key frequency."""
+    """Raises ValueError if k is not a key frequency."""
     if k is not None:
         frequency_of(subject.reading, k)
     table = subject.bound_table
@@ -148,21 +151,21 @@ STUDY = Study(
             "Every bound (bars) and the value that it bounds (black lines).", _of_table(figures.bound_bars)
         ),
         "bounds_bands": Drawing(
-            "What the bounds say about the sum, class by class, and about the error at every θ.", _bands
+            "What the bounds imply for the sum at every class, and for the error at every θ.", _bands
         ),
         "bounds_moments": Drawing(
-            "The moments of the learned rules: small ones make a good quadrature.",
+            "The moments of the learned rules. Small moments mean a good quadrature rule.",
             _of_table(figures.moments),
         ),
-        "bounds_cost": Drawing("How the cost of the bounds grows.", _cost),
+        "bounds_cost": Drawing("How the time to compute the bounds grows with the circuit.", _cost),
     },
-    sections=(Section("bound", "How far from the integral: a proof", "bound.html"),),
+    sections=(Section("bound", "The distance from the integral: proven bounds", "bound.html"),),
     options=(
-        Option("k", None, "Key frequency of the figure with bands; default the heaviest.", int),
+        Option("k", None, "Key frequency of the figure with bands; default: the heaviest.", int),
         Option(
             "cost",
             None,
-            "JSON of benchmarks.bounds, to draw how the cost grows.",
+            "Output (JSON) of benchmarks.bounds, to draw how the cost grows.",
             parse=lambda path: read_benchmark(path, "bounds", lambda report: report.keys() >= COST_KEYS),
         ),
     ),

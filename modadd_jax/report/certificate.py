@@ -13,12 +13,14 @@ from modadd_jax.report.table import Column, Table, cited, listed
 LISTED = 12
 
 EXPLANATION = """\
-Proven: the right logit exceeds every other. Real arithmetic: the float32 weights read as exact reals.
-Float32 program: as run, with every rounding bounded. Share: operations over p^3 m, folded brute force."""
+An input is proven if the right logit is proven to exceed every other logit. Real arithmetic: the float32
+weights are read as exact real numbers. Float32 program: the program as it runs, with every rounding bounded.
+Share: the number of operations divided by p^3 m, the cost of folded brute force."""
 
 EXPLANATION_OF_CIRCUIT = """\
-Proven: the right logit exceeds every other. Real arithmetic: the float64 tables of the circuit read as exact
-reals; it has no program of its own. Share: operations over p^3 m, brute force."""
+An input is proven if the right logit is proven to exceed every other logit. Real arithmetic: the float64
+tables of the circuit are read as exact real numbers; a circuit has no program of its own. Share: the number
+of operations divided by p^3 m, the cost of brute force."""
 
 
 def statements(record: Mapping[str, Any]) -> Table:
@@ -68,7 +70,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         f"# Certificate, strategy {record['strategy']}",
         statements(record),
         _unproven(record["real"]["unproven"]),
-        f"Inputs by the finest stage they needed: {stages}.",
+        f"Share of the inputs by the finest stage that they needed: {stages}.",
         operations(record),
         *([uncounted_text(reasons)] if reasons else []),
         f"Brute force: {brute:,} multiply-adds"
@@ -83,7 +85,7 @@ def run(subject: Subject, *, strategy: str) -> Outcome:
 
 
 def check(subject: Subject) -> Outcome:
-    """Raises ValueError where the checker rejects the certificate, or there is none."""
+    """Raises ValueError if the checker rejects the certificate, or there is none."""
     record = subject.records.get(STUDY.file)
     if record is None:
         raise ValueError("there is no certificate to check")
@@ -93,13 +95,13 @@ def check(subject: Subject) -> Outcome:
 
 STUDY = Study(
     name="certificate",
-    question="Which share of the answers can be proven right for less than brute force?",
+    question="What share of the answers can be proven right with fewer operations than brute force?",
     command="certify",
     run=run,
     needs=needs_circuit,
     document=document,
     sections=(Section("certificate", "A certificate of accuracy", "certificate.html"),),
-    options=(Option("strategy", "auto", "How to prove it.", choices=("auto", *strategies.STRATEGIES)),),
+    options=(Option("strategy", "auto", "Strategy of the proof.", choices=("auto", *strategies.STRATEGIES)),),
     sources={"": "modadd_jax.analysis.certificates.strategies.certify"},
 )
 

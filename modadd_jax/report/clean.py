@@ -1,6 +1,6 @@
-"""The document of results/clean: what a cut does, what the recipe reaches, and what did not help."""
+"""The tables of results/clean: what a cut does, what the recipe reaches, and what did not help."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from modadd_jax.analysis.population import cuts
@@ -144,9 +144,46 @@ def lottery_table(record: Mapping[str, Any]) -> Table:
     return listed("lottery", caption, columns, lines)
 
 
-def document(parts: Sequence[tuple[str, Sequence[str], Sequence[Table]]]) -> list[str | Table]:
-    """Headings, texts and tables in order, for the writer of documents."""
-    found: list[str | Table] = []
-    for heading, texts, tables in parts:
-        found += [f"## {heading}", *texts, *(table for table in tables if table.rows)]
-    return found
+# A sweep that experiments.clean read: the heading of its part, and what was swept.
+CELLS = {
+    "recipes": ("Which recipe", "Cut steps and rules, tried to find the recipe."),
+    "claim59": ("The recipe on fresh seeds, p = 59", "Seeds that were not used to find the recipe."),
+    "claim113": ("The recipe on fresh seeds, p = 113", "Seeds that were not used to find the recipe."),
+    "variants": ("Enlarged frequencies", "Frequencies enlarged three times at the start."),
+    "schedules": ("Schedules", "Cosine schedules of the learning rate and the weight decay."),
+    "optimizers": ("Optimisers", "Optimisers of optax."),
+}
+
+
+def cut_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
+    """Of a record of experiments.cut."""
+    makers = {
+        "rules": rules_table,
+        "states": states_table,
+        "sizes": sizes_table,
+        "resistant": resistant_table,
+    }
+    return [make(f"{name}_{part}", record) for part, make in makers.items()]
+
+
+def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
+    """Of a record of experiments.clean, one of CELLS."""
+    first = next(iter(record["cells"].values()))
+    p, step = first["config"]["model"]["p"], first["step"]
+    caption = f"{CELLS[name][1]} {len(first['seeds'])} seeds of each, p = {p}, step {step:,}."
+    found = [cells_table(name, caption, record)]
+    return [*found, left_table(f"{name}_left", record)] if name.startswith("claim") else found
+
+
+def document(found: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
+    """Headings and tables of the records that there are, by the names of their files."""
+    parts: list[str | Table] = []
+    for name in ("cut59", "cut113"):
+        if name in found:
+            parts += [f"## One key cut, p = {name.removeprefix('cut')}", *cut_tables(name, found[name])]
+    for name in CELLS:
+        if name in found:
+            parts += [f"## {CELLS[name][0]}", *sweep_tables(name, found[name])]
+    if "lottery" in found:
+        parts += ["## Keys predicted from the first steps", lottery_table(found["lottery"])]
+    return parts

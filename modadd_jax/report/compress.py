@@ -19,10 +19,11 @@ from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.training.step import state_like
 
 EXPLANATION = """\
-Counted: every real number of the formula. primary: k, delta and Z of each key; secondary: also γ; full: also
-t₀. Complete form: k, delta of each frequency read, each waveform (t₀ real, t₂ to t_J complex), two for each
-coefficient kept. Network: u, v, W_L and the skip path. Which coefficients are kept are integers, not counted.
-The share of a term is that which it has by itself."""
+Every real number of a formula is counted. primary: k, delta and Z of each key frequency. secondary: γ too.
+full: t₀ too. Complete form: k and delta of each frequency that is read, each waveform (t₀ real, t₂ to t_J
+complex), and two numbers for each coefficient that is kept. Network: u, v, W_L and the skip path. The list of
+the coefficients that are kept consists of integers and is not counted. The share of a term is the share that
+the term explains by itself."""
 
 SENTENCES = {
     "quadrature": "neurons of {k} integrate: cos(w(a+b-c)) at {g}",
@@ -37,23 +38,25 @@ SENTENCES = {
 def of_run(subject: Subject) -> list[dict[str, Any]]:
     """The curve of every seed of the subject's run that reached its step, and whether it is clean."""
     if subject.workdir is None:
-        raise ValueError("all_seeds needs a run: these weights are of none")
+        raise ValueError("all_seeds needs a run, and these weights belong to none")
     config = subject.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
-    rows = np.flatnonzero(seeds_alive_at(config, state, step))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
     found = []
-    for row in tqdm(rows, unit="seed", disable=None):
+    for row in tqdm(alive, unit="seed", disable=None):
         params = {name: np.asarray(x[row], float) for name, x in state.params.items()}
         reading = readings.read(circuits.fold(jax.tree.map(jax.numpy.asarray, params), config.model))
         numbers = readings.summarize(reading)
         n_wrong = round((1 - numbers["accuracy"]) * config.model.p**2)
-        curve = compress.front(compress.curve(reading))
+        rows = compress.curve(reading)
+        curve = compress.front(rows)
         found.append(
             {
                 "seed": config.train.seeds[int(row)],
                 "verdict": verdict(numbers | {"finite": True, "n_wrong": n_wrong}).verdict,
                 "closed_form": numbers["closed_form"],
                 "lengths": compress.lengths(curve),
+                "length_of_answers": compress.length_at_accuracy(rows, numbers["accuracy"]),
                 "curve": [{"n_parameters": r["n_parameters"], "r2": float(f"{r['r2']:.6g}")} for r in curve],
             }
         )
@@ -105,7 +108,7 @@ def seeds_table(seeds: Sequence[Mapping[str, Any]]) -> Table:
         *("seeds", "n"),
         *(Column(f"{level:g}", "{:.0f} ({:.0f} to {:.0f})") for level in compress.LEVELS.values()),
     )
-    caption = "Real parameters at a share of the logit variance: median (5 to 95 %)."
+    caption = "Number of real parameters that explain a share of the logit variance: median (5 to 95 %)."
     return listed("compress_seeds", caption, columns, lines)
 
 
@@ -124,21 +127,21 @@ STUDY = Study(
     document=document,
     drawings={
         "compress": Drawing(
-            "Share of the logit variance that explanations of growing length leave; filled: the formula by "
-            "itself answers as well as the network.",
+            "Share of the logit variance that explanations of growing length leave unexplained. Filled "
+            "markers: the formula by itself answers as well as the network.",
             lambda _, outcome: figures.of_seed(outcome.record),
         ),
         "compress_seeds": Drawing(
-            "The same for every seed of the run, the best formula of each length.",
+            "The same for every seed of the run, with the best formula of each length.",
             lambda _, outcome: (
                 figures.of_seeds(outcome.record["seeds"]) if "seeds" in outcome.record else None
             ),
         ),
     },
-    sections=(Section("compress", "How long is an explanation", "compress.html"),),
+    sections=(Section("compress", "The length of an explanation", "compress.html"),),
     options=(
-        Option("n_terms", 12, "How many of the largest terms are named.", int),
-        Option("all_seeds", False, "Also every other seed of the run, about 10 s each.", bool),
+        Option("n_terms", 12, "Number of the largest terms that are named.", int),
+        Option("all_seeds", False, "Read every other seed of the run too, about 10 s each.", bool),
     ),
     sources={
         "": "modadd_jax.analysis.studies.compress.study",

@@ -19,13 +19,15 @@ from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training.step import seed_mask, state_like
 
-PAIRS_NOT_KNOWN = "The pairs trained on are not known: what is said of training and of test pairs is of all."
+PAIRS_NOT_KNOWN = (
+    "The training pairs are not known: numbers for training pairs and for test pairs are over all pairs."
+)
 
 
 def alive_at_the_end(workdir: Workdir) -> list[int]:
     """The rows of the seeds that reached the last step; a warning names the others, which were not finite.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there is none.
     """
     config, seeds = workdir.config, np.asarray(workdir.config.train.seeds)
     step, state = workdir.restore(state_like(config), workdir.steps()[-1])
@@ -57,7 +59,7 @@ def _snapshot(circuit: circuits.Circuit, mask: jax.Array | None, ks: jax.Array) 
 
 
 def run(subject: Subject) -> Outcome:
-    """Raises ValueError where no seed reached the last step."""
+    """Raises ValueError if no seed reached the last step."""
     workdir, steps, config = subject.workdir, subject.steps, subject.config
     alive = alive_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in alive]
@@ -88,7 +90,7 @@ def milestones_table(record: Mapping[str, Any]) -> Table:
     seeds = [seed["seed"] for seed in record["seeds"]]
     columns = [Column(f"seed {seed}", "d", f"seeds[{i}].milestones.{{}}") for i, seed in enumerate(seeds)]
     rows = [((words,), name) for name, (words, _) in dynamics.MILESTONES.items()]
-    caption = "The first checkpoint from which on it holds to the end of the run."
+    caption = "The first checkpoint from which on the condition holds until the end of the run."
     return cited("milestones", caption, "dynamics.json", record, ("what",), columns, rows)
 
 
@@ -100,7 +102,7 @@ def spread_table(record: Mapping[str, Any]) -> Table:
         ends = (steps[0], steps[-1]) if steps else (None, None)
         rows.append((words, statistics.median(steps) if steps else None, ends, len(steps)))
     columns = ("what", Column("median step", "g"), Column("range", "{} to {}"), Column("seeds", "d"))
-    caption = f"The milestones over {len(seeds)} seeds, and how many reached each."
+    caption = f"The milestones over {len(seeds)} seeds, and the number of seeds that reached each."
     return listed("milestones_spread", caption, columns, rows if len(seeds) > 1 else ())
 
 
@@ -127,10 +129,11 @@ STUDY = Study(
     document=document,
     drawings={
         "dynamics": Drawing(
-            "From the first step to the last.", lambda _, outcome: draw(outcome.record["seeds"])
+            "The measurements from the first saved step to the last.",
+            lambda _, outcome: draw(outcome.record["seeds"]),
         )
     },
-    sections=(Section("dynamics", "How it forms", "dynamics.html"),),
+    sections=(Section("dynamics", "How the circuit forms during training", "dynamics.html"),),
     sources={"": "modadd_jax.analysis.studies.dynamics.milestones"},
     is_of_run=True,
 )

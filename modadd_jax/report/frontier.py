@@ -8,8 +8,9 @@ from modadd_jax.analysis.studies.frontier import uncounted_text
 from modadd_jax.report.table import Column, Table, listed
 
 EXPLANATION = """\
-Each cell: operations over p^3 m, folded brute force, and the share of the inputs that they prove, by real
-arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for what it left. -: nothing was left."""
+Each cell has two numbers: the operations divided by p^3 m (the cost of folded brute force), and the share of
+the inputs that they prove in real arithmetic on the float32 weights. linear 1-2: stage 1, and stage 2 for
+what stage 1 left. -: nothing was left."""
 
 
 def _percent(share: float) -> str:

@@ -7,16 +7,16 @@ from modadd_jax.analysis.population.claims import BOUND_ROWS
 from modadd_jax.report.table import Column, Table, listed, markdown
 
 CLAIMS_NOTE = """\
-Share of the seeds, with Wilson's interval at 95 %. Non-vacuous bounds are below the trivial one, which
-uses no structure of the MLP (half of it for the two halves of the ReLU)."""
+The share of the seeds is given with Wilson's 95 % interval. A bound is non-vacuous if it is below the trivial
+bound, which uses no structure of the MLP (half of the trivial bound for each half of the ReLU)."""
 
 BOUNDS_NOTE = """\
-Relative to 2/3, the size of the integral; rounding slack included. abs part and id part: by Lipschitz, folded
-to one period, and by moments. total: their sum with the angle's. numerical error: attained, with the output
-phases psi."""
+All values are relative to 2/3, the size of the integral, and include the rounding slack. abs part: by the
+Lipschitz bound, folded to one period. id part: by moments. total: the sum of both and of the angle error.
+numerical error: the error that is attained with the output phases psi."""
 
 QUANTITIES_NOTE = """\
-Over all seeds, or over all their key frequencies; 5 % and 95 % quantiles."""
+Statistics are over all seeds, or over all key frequencies of all seeds. Quantiles are 5 % and 95 %."""
 
 
 def _spread(found: Mapping[str, float] | None) -> tuple[float | None, float | None]:
@@ -78,15 +78,20 @@ def tables(record: Mapping[str, Any]) -> tuple[Table, ...]:
     return claims_table(record), bounds_table(record["bounds"]), quantities_table(record)
 
 
-def claims_text(record: Mapping[str, Any]) -> str:
-    """What experiments.paper prints."""
-    model, gaps, bounds = record["config"]["model"], record["gaps"], record["bounds"]
-    pooled = (
+def gaps_text(record: Mapping[str, Any]) -> str:
+    """The gaps of all keys of all seeds, next to those that the paper states for one key."""
+    gaps = record["gaps"]
+    return (
         f"All {gaps['n']} gaps of all keys of all seeds, pooled: mean {gaps['mean']:.4f} rad, standard "
         f"deviation {gaps['std']:.4f} rad (paper, k = 12: 0.054 and 0.049)."
         if gaps
         else "No key frequency has more than one neuron."
     )
+
+
+def claims_text(record: Mapping[str, Any]) -> str:
+    """What experiments.paper prints."""
+    model, bounds = record["config"]["model"], record["bounds"]
     claims, shown_bounds, numbers = tables(record)
     reasons = [f"- seed {seed}: {'; '.join(found)}" for seed, found in record["not_clean"].items()]
     parts = [
@@ -97,7 +102,7 @@ def claims_text(record: Mapping[str, Any]) -> str:
         f"## Bounds: seed {bounds['seed']}, and all seeds",
         markdown(shown_bounds),
         "## Numbers",
-        pooled,
+        gaps_text(record),
         markdown(numbers),
         "## Not clean",
         "\n".join(reasons) or "none",

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from modadd_jax.analysis.population import statistics
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
+from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
 from modadd_jax.figures import population as figures
 from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, listed
@@ -15,9 +16,10 @@ from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training.step import state_like
 
 EXPLANATION = """\
-clean: accuracy 1, circular std of psi - 2 phi at most 0.03 rad on every key frequency, closed form R2 at
-least 0.99. muddy: all answers right, but not that. failed: an answer wrong, or training not finite.
-Errors and bounds of a frequency relative to 2/3; largest and smallest are over the key frequencies."""
+clean: described well. The accuracy is 1, the circular std of psi - 2 phi is at most 0.03 rad on every key
+frequency, and the closed form has an R2 of at least 0.99. muddy: described in part. All answers are right,
+but another condition fails. failed: an answer is wrong, or training was not finite. Errors and bounds of a
+frequency are relative to 2/3; largest and smallest are over the key frequencies."""
 
 
 def share_text(share: Mapping[str, Any]) -> str:
@@ -54,14 +56,14 @@ def seeds_table(summary: Mapping[str, Any]) -> Table:
         labels = (str(row["seed"]), row["verdict"], keys)
         rows.append((labels, f"seeds[{i}]" if "accuracy" in row else None))
     heads = ("seed", "verdict", "key frequencies")
-    return cited("seeds", "Every seed.", "summary.json", summary, heads, columns, rows)
+    return cited("seeds", "All seeds.", "summary.json", summary, heads, columns, rows)
 
 
 def spread_table(distributions: Mapping[str, Any]) -> Table:
     lines = []
     for statistic in statistics.STATISTICS:
-        found = distributions[statistic.name]
-        middle = found["all"]
+        found = distributions.get(statistic.name)  # an older record lacks newer ones: `unrecorded_text`
+        middle = None if found is None else found["all"]
         if middle is not None:
             own = (None if found[group] is None else found[group]["median"] for group in ("clean", "muddy"))
             ends = (middle["p10"], middle["p90"])
@@ -73,6 +75,12 @@ def spread_table(distributions: Mapping[str, Any]) -> Table:
         *(Column(head, ".4g") for head in ("least", "largest", "clean, median", "muddy, median")),
     )
     return listed("distributions", "Over the seeds analysed.", columns, lines)
+
+
+def unrecorded_text(distributions: Mapping[str, Any]) -> str:
+    """Names the statistics that a record lacks because it is older than they are; empty where it has all."""
+    names = [entry.label for entry in statistics.STATISTICS if entry.name not in distributions]
+    return f"Not in this record, which is older than they are: {', '.join(names)}." if names else ""
 
 
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -121,7 +129,7 @@ def run(subject: Subject) -> Outcome:
 
 def needs(subject: Subject) -> str | None:
     if subject.config.imported and len(subject.config.train.seeds) == 1:
-        return "an imported model is no family of seeds"
+        return "an imported model is not a family of seeds"
     return needs_circuit(subject)
 
 
@@ -140,7 +148,7 @@ STUDY = Study(
     needs=needs,
     document=document,
     drawings={
-        "distributions": _drawing("distributions", "How the seeds are distributed."),
+        "distributions": _drawing("distributions", "The distribution of the seeds."),
         "keys": _drawing("keys", "The key frequencies of every seed."),
     },
     sections=(Section("seeds", "Every seed", "seeds.html"),),
@@ -162,7 +170,7 @@ def cells_table(record: Mapping[str, Any]) -> Table:
     for cell in record["cells"]:
         for at in cell["steps"]:
             share = at["clean_share"]
-            found = (at["distributions"][statistic.name]["all"] for statistic in shown)
+            found = ((at["distributions"].get(statistic.name) or {"all": None})["all"] for statistic in shown)
             lines.append(
                 (
                     *(value_text(cell["values"][field]) for field in fields),
@@ -180,7 +188,7 @@ def cells_table(record: Mapping[str, Any]) -> Table:
     return listed("cells", "Cells, medians over seeds.", columns, lines, len(fields) + 1)
 
 
-def _line_texts(record: Mapping[str, Any]) -> list[str]:
+def line_texts(record: Mapping[str, Any]) -> list[str]:
     shares = {cell["name"]: cell["steps"][-1]["clean_share"] for cell in record["cells"]}
     values = {cell["name"]: cell["values"] for cell in record["cells"]}
     return [
@@ -213,39 +221,60 @@ def deciders_table(
 
 
 DECIDERS = """\
-AUC: the probability that the number is larger in a clean seed than in a muddy one; 0.5 says nothing, 0 and
-1 separate fully. +-: its standard error, seeds taken as independent. within cells: pairs of seeds of one cell
-alone, so that settings cannot pass for causes. {n} candidates were tried, so one or two beyond 2 standard
-errors mean nothing. A number read from the finished circuit may be a symptom: where several steps are read,
-that of the first, {first}, is a forecast. Failed seeds are left out."""
+AUC: the probability that the number is larger in a clean seed than in a muddy one. 0.5 says nothing; 0 and 1
+separate the two completely. +-: standard error of the AUC, for independent seeds. within cells: over pairs of
+seeds of one cell only, so that settings cannot pass for causes. {n} candidates were tried, so one or two
+beyond 2 standard errors mean nothing. A number that is read from the finished circuit may be a symptom. If
+several steps are read, the number at the first step, {first}, is a forecast. Failed seeds are left out."""
 
 
-def map_document(record: Mapping[str, Any], cells: Sequence[Any]) -> list[str | Table]:
-    """Of the summary of a sweep, and its cells (`sweep_map.Cell`)."""
-    deciders, keys = record["what_decides"], record["what_decides_keys"]
+def map_failures(record: Mapping[str, Any]) -> list[str]:
+    """`failures` of every cell of a sweep."""
+    return [f"{row['cell']}, {line}" for row in record["not_clean"] for line in failures([row])]
+
+
+def deciders_text(record: Mapping[str, Any]) -> str:
+    """What the columns of the deciders' tables are."""
     first = min(at["step"] for cell in record["cells"] for at in cell["steps"])
-    not_clean = [f"{cell.name}, {line}" for cell in cells for line in failures(cell.last)]
-    pairs = record["doubles"]
+    return DECIDERS.format(n=len(record["what_decides"]), first=first)
+
+
+def seed_deciders_table(record: Mapping[str, Any]) -> Table:
+    caption = "What distinguishes clean from muddy seeds."
+    return deciders_table("deciders", caption, record["what_decides"], statistics.STATISTICS)
+
+
+def key_deciders_table(record: Mapping[str, Any]) -> Table:
+    caption = (
+        "The same over single key frequencies, clean where their circular std is at most "
+        f"{CLEAN_PHASE_STD} rad."
+    )
+    return deciders_table("key_deciders", caption, record["what_decides_keys"], statistics.KEY_STATISTICS)
+
+
+def doubles_text(record: Mapping[str, Any]) -> str:
+    pairs = "; ".join(
+        f"{name} {found['found']} (chance {found['expected']:.1f})"
+        for name, found in record["doubles"].items()
+    )
+    return f"Pairs (k, 2k) among the keys, and how many as many random frequencies have on average: {pairs}."
+
+
+def map_document(record: Mapping[str, Any]) -> list[str | Table]:
+    """Of the summary of a sweep."""
     parts: list[str | Table] = [
         f"# {len(record['cells'])} cells",
         counts_text(record["all_seeds"]) + " At the last step of each cell.",
         EXPLANATION,
         cells_table(record),
-        *_list("Share of clean seeds along each setting, at the last step", _line_texts(record)),
-        "## What decides it",
-        DECIDERS.format(n=len(deciders), first=first),
-        deciders_table("deciders", "What tells clean from muddy seeds.", deciders, statistics.STATISTICS),
-        deciders_table(
-            "key_deciders",
-            "The same over single key frequencies, clean where their circular std is at most 0.03 rad.",
-            keys,
-            statistics.KEY_STATISTICS,
-        ),
-        "Pairs (k, 2k) among the keys, and how many as many different random frequencies have on average: "
-        + "; ".join(f"{name} {x['found']} (chance {x['expected']:.1f})" for name, x in pairs.items())
-        + ".",
+        *_list("Share of clean seeds along each setting, at the last step", line_texts(record)),
+        "## What distinguishes clean from muddy seeds",
+        deciders_text(record),
+        seed_deciders_table(record),
+        key_deciders_table(record),
+        doubles_text(record),
         spread_table(record["all_seeds"]["distributions"]),
-        *_list("Not clean", not_clean),
+        *_list("Not clean", map_failures(record)),
     ]
     if record["unfinished"]:
         parts += _list("Cells not trained to their end, left out", record["unfinished"])

@@ -7,10 +7,10 @@ from modadd_jax.analysis.studies.regression import Shares
 from modadd_jax.report.table import Column, Table, cited
 
 EXPLANATION = """\
-Share of the class-centred logit variance that least squares explains by cos(w(a+b-c)) at the key
-frequencies (clock), by |cos(w(a-b)/2)| cos(w(a+b-c)) (pizza), and by the latter with cos(w(a-b))
-cos(w(a+b-c)) (with accompanying). Without 2k: {removed} taken from the embedding. Circles: the embedding
-has this key alone, or this key and 2k."""
+Share of the class-centred logit variance that a least-squares fit at the key frequencies explains. clock: fit
+by cos(w(a+b-c)). pizza: by |cos(w(a-b)/2)| cos(w(a+b-c)). pizza with accompanying: by the pizza's functions
+and cos(w(a-b)) cos(w(a+b-c)). without 2k: {removed} removed from the embedding. k=... alone, and 2k: the
+embedding keeps only this key frequency, or only this one and 2k."""
 
 
 def clock_or_pizza(record: Mapping[str, Any]) -> list[str | Table]:
@@ -21,6 +21,6 @@ def clock_or_pizza(record: Mapping[str, Any]) -> list[str | Table]:
         rows.append(((f"k={row['k']} alone",), f"regression.per_key[{i}].alone.{{}}"))
         rows.append(((f"k={row['k']} and 2k",), f"regression.per_key[{i}].{{}}"))
     columns = [Column(fit.replace("_", " "), ".4f", fit) for fit in Shares._fields]
-    caption = "Clock against pizza by regression: share of the logit variance explained."
+    caption = "Clock or pizza by regression: share of the logit variance explained."
     table = cited("regression", caption, "analysis.json", record, ("logits of",), columns, rows)
     return [table, EXPLANATION.format(removed=", ".join(map(str, own["removed"])) or "nothing")]

@@ -13,16 +13,17 @@ from modadd_jax.report.study import Drawing, Outcome, Section, Study, Subject, n
 from modadd_jax.report.table import Column, Table, cited
 
 EXPLANATION = """\
-r2: share of the logit variance at output frequency k that the closed form explains, step by step; paths:
-with the linear paths of skip and other neurons; most: the most that any function of a-b could. off: largest
-difference of the profile g_k(a-b) from that with paths, relative to its mean. flatness: standard deviation
-of g_k over its mean, measured and predicted with paths, before and after the secondary is taken out
-(|cos| has 0.483)."""
+cos x to + paths: share of the logit variance at output frequency k that the closed form explains, step by
+step; paths are the linear paths through the skip path and other neurons. most: the largest share that any
+function of a-b could explain. off: largest difference between the profile g_k(a-b) and its prediction with
+paths, relative to its mean. flatness: standard deviation of g_k divided by its mean (|cos| has 0.483),
+measured and predicted with paths; without: the same after the secondary component is removed."""
 
 GAMMAS = """\
-The γ that does what each source of frequency 2k does (flattest: 0.13); γ*: the flattest with this
-t₀; coherence: 1 where all components at 2k are in phase with 2 phi. right logit: the frequency's share of
-it, mean and at the a-b where its |cos(w(a-b)/2)| is least (silent)."""
+own neurons to total: each source of frequency 2k, as the γ that has the same effect (the flattest profile has
+0.13). γ*: the flattest γ for this t₀. coherence: 1 if all components at 2k are in phase with 2 phi. right
+logit: the frequency's share of the right logit, on average; where silent: at the a-b where its
+|cos(w(a-b)/2)| is smallest."""
 
 STEPS = {
     "primary": "cos x",
@@ -84,9 +85,10 @@ def gamma_table(record: Mapping[str, Any]) -> Table:
         Column("where silent", ".1%", "{}.right_logit_share.at_silent"),
     )
     caption = (
-        "What removes the dependence of the logits on a-b: each source of frequency 2k as the γ that "
-        "does the same, and the profile's coefficient of variation with and without "
-        "the neurons' secondary component."
+        "What removes the dependence of the logits on a-b: each source of frequency 2k, as the γ that has "
+        "the same effect. flatness: standard deviation divided by mean of the profile over a-b, with and "
+        "without the secondary component of the neurons. γ*: the flattest γ for this t₀. right logit: the "
+        "frequency's share of it; where silent: the same where |cos(w(a-b)/2)| is smallest."
     )
     return _table("secondary", caption, record, columns)
 
@@ -100,13 +102,13 @@ def ablation_table(record: Mapping[str, Any]) -> Table:
         Column("R²", ".4f", "{}.r2", "$R^2$"),
     )
     rows = [((edit_name(row["name"]),), f"ablations[{i}]") for i, row in enumerate(record["ablations"])]
-    caption = "Edits of the circuit; R²: share of the model's logit variance that the edited model explains."
+    caption = "Edits of the circuit. R²: share of the model's logit variance that the edited model explains."
     return cited("ablations", caption, "secondary.json", record, ("edit",), columns, rows)
 
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
     if not record["frequencies"]:
-        return ["no key frequency: there is no structure to study yet"]
+        return ["There is no key frequency, so there is no structure to study yet."]
     worst, cross = record["secondary_margin"], record["cross_talk"]
     terms = ", ".join(
         f"({t['k_in']}(a+b), {t['k_out']}c) {t['share']:.2%}" for t in cross["largest_terms"][:4]
@@ -118,10 +120,10 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         EXPLANATION,
         gamma_table(record),
         GAMMAS,
-        f"Without the secondary the smallest margin at a-b = {worst['a_minus_b']} falls furthest, from "
+        f"Without the secondary component the smallest margin falls most at a-b = {worst['a_minus_b']}, from "
         f"{worst['before']:.2f} to {worst['after']:.2f}.\n"
-        f"Logit variance that goes as c-(a+b): {cross['intended_share']:.2%}; "
-        f"the largest other terms: {terms}.",
+        f"Share of the logit variance in terms of c-(a+b): {cross['intended_share']:.2%}. "
+        f"The largest other terms: {terms}.",
         "## Ablations",
         ablation_table(record),
         f"γ* = {record['gamma_set']:.4f}.",
@@ -139,7 +141,7 @@ def _drawing(caption: str, draw: Callable[[Any], Figure]) -> Drawing:
 
 STUDY = Study(
     name="secondary",
-    question="Why does a trained pizza look like a clock, and what without its secondary frequencies?",
+    question="Why does a trained pizza look like a clock, and what is it without secondary frequencies?",
     command="secondary",
     run=run,
     needs=needs_circuit,
@@ -152,7 +154,9 @@ STUDY = Study(
         "secondary_waveforms": _drawing(
             "The waveform that the neurons of a frequency share.", figures.waveforms
         ),
-        "secondary_ablations": _drawing("What is left when a part is edited out.", figures.ablations),
+        "secondary_ablations": _drawing(
+            "What is left when a part of the circuit is edited out.", figures.ablations
+        ),
     },
     sections=(
         Section("secondary", "The secondary frequency: why a pizza looks like a clock", "secondary.html"),

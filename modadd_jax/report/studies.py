@@ -28,7 +28,7 @@ STUDIES: tuple[Study, ...] = (
 
 
 def study(name: str) -> Study:
-    """The study of that name. Raises ValueError where there is none."""
+    """The study of that name. Raises ValueError if there is none."""
     for found in STUDIES:
         if found.name == name:
             return found

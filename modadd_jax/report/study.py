@@ -68,7 +68,7 @@ class Subject:
 
     @functools.cached_property
     def circuit(self) -> circuits.Circuit:
-        """Folded in float64 from the float32 weights. Raises ValueError where the model has no circuit."""
+        """Folded in float64 from the float32 weights. Raises ValueError if the model has no circuit."""
         if not self.additive:
             circuits.check_separable(self.config.model)
         nearest = self.nearest
@@ -144,7 +144,9 @@ class Study(NamedTuple):
     # Which function makes a number: places in the record -> dotted name. The longest place that a path
     # begins with decides; indexes are left out.
     sources: Mapping[str, str] = {}
-    stage: Mapping[str, Any] | None = {}  # the options in experiments.reproduce; None: it is no stage of it
+    stage: (
+        Mapping[str, Any] | None
+    ) = {}  # the options in experiments.reproduce; None: it is not a stage of it
     has_record: bool = True  # False: it only passes or fails
     is_of_run: bool = False  # about every seed of the run, whichever the subject is
 
@@ -213,7 +215,7 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
     Returns:
       The document, in Markdown.
     Raises:
-      ValueError: where the subject lacks what the study needs, before any work; what `study.run` raises.
+      ValueError: if the subject lacks what the study needs, before any work; what `study.run` raises.
     """
     reason = study.needs(subject)
     if reason is not None:
@@ -237,7 +239,7 @@ def run_and_write(study: Study, subject: Subject, out: Path, **options: Any) -> 
 def read_benchmark(path: str | None, name: str, fits: Callable[[dict], bool]) -> dict | None:
     """What benchmarks.<name> printed into a file; None for no path.
 
-    Raises ValueError where the file cannot be read, or `fits` says that it holds something else.
+    Raises ValueError if the file cannot be read, or `fits` says that it holds something else.
     """
     if path is None:
         return None

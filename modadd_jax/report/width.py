@@ -27,10 +27,10 @@ AGAINST = {
 }
 
 EXPLANATION = """\
-error: largest over all theta and s, relative to the integral 2/3; with psi = 2 phi. n: neurons of the key
-frequency. A learned rule is compared with others made from it: its weights at random nodes (median of 32
-draws), its nodes with half of both gaps as weights, its weights with every node in the middle of its cell,
-as many even nodes."""
+error: largest error over all theta and s with psi = 2 phi, relative to 2/3, the size of the integral. n:
+number of neurons of the key frequency. A learned rule is compared with four rules made from it: its weights
+at random nodes (median of 32 draws); its nodes, weighted by half of both gaps; its weights, with every node
+in the middle of its cell; and as many even nodes."""
 
 LAW = (
     Column("exponent", "{:.2f} ± {:.2f}"),
@@ -106,6 +106,6 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         caption = "What predicts the error of a learned rule: error = factor x^exponent"
         parts += [
             listed("width_against", caption, ("rules", "x", *LAW), lines, 2),
-            "Standard errors take key frequencies as independent, though those of a seed are not quite.",
+            "Standard errors treat key frequencies as independent; those of one seed are not quite so.",
         ]
     return parts

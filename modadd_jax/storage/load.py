@@ -1,4 +1,4 @@
-"""From a run's directory to the weights of one seed.
+"""From the directory of a run to the weights of one seed.
 
     open_run(path) -> Run -> Run.load(seed, step) -> Model
 
@@ -20,9 +20,11 @@ from modadd_jax.training import step as train
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """The weights of one trained (or imported, or hand-made) network.
+    """The weights of one network that was trained, imported or made by hand.
 
-    Raises ValueError where the weights do not fit the config.
+    `params` maps the names of TransformerLens (W_E, W_pos, W_Q, W_K, W_V, W_O, W_in, W_out, W_U and biases)
+    to arrays; of a circuit it has the tables u, v, w_logit, s_a, s_b. Raises ValueError if the weights do not
+    fit the config. Source: docs/theory.md section 1.
 
     >>> import numpy as np, modadd_jax as ma
     >>> config = ma.Config().replace(p=5, d_model=8, n_heads=2, d_mlp=6)
@@ -60,37 +62,39 @@ class Model:
 
 
 def seeds_alive_at(config: Config, state: train.TrainState, step: int) -> np.ndarray:
-    """Which seeds of a state saved as `step` came so far: bool [S]; the others kept an earlier one."""
+    """Which seeds of a state saved as `step` reached that step: bool [S]. The others kept an earlier
+    state."""
     return config.imported | (np.asarray(state.step) == step)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run's directory, open for reading. Make one with `open_run`."""
+    """The directory of a run, open for reading. `ma.open_run` and `ma.train` return one."""
 
     workdir: Workdir
 
     @property
     def path(self) -> Path:
-        """Its directory, absolute."""
+        """The absolute path of the directory."""
         return self.workdir.path
 
     @property
     def config(self) -> Config:
-        """What was trained, and how."""
+        """The model and its training."""
         return self.workdir.config
 
     @property
     def seeds(self) -> Sequence[int]:
-        """The seeds of the run, in the order of its arrays."""
+        """The seeds of the run, in the order of the rows of its arrays."""
         return self.config.train.seeds
 
     def steps(self) -> list[int]:
-        """The steps saved, ascending."""
+        """The saved steps, ascending."""
         return self.workdir.steps()
 
     def row_of(self, seed: int | None) -> int:
-        """Where a seed (None: the first) is in the run's arrays. Raises ValueError where it is not there."""
+        """The row of a seed (None: the first) in the arrays of the run. Raises ValueError for an unknown
+        seed."""
         if seed is None:
             return 0
         if isinstance(seed, bool) or seed not in self.seeds:
@@ -101,10 +105,13 @@ class Run:
         """The weights of one seed at a saved step.
 
         Args:
-          seed: its value; None for the first of the run.
-          step: None for the last that is whole.
+          seed: the value of the seed; None for the first seed of the run.
+          step: a saved step; None for the last step that is undamaged.
+        Returns:
+          Model with float32 arrays (float64 if the run was trained in float64).
         Raises:
-          ValueError: where the seed or the step is not there, is damaged, or the seed stopped before it.
+          ValueError: if the seed or the step does not exist, if the step is damaged, or if the seed became
+            NaN or infinite before it.
         """
         row = self.row_of(seed)
         step, state = self.workdir.restore(train.state_like(self.config), step)
@@ -118,11 +125,14 @@ class Run:
         return Model(params, self.config, seed, step, self.path)
 
     def metrics(self, seed: int | None = None) -> list[dict[str, Any]]:
-        """Loss (nats), accuracy and smallest margin (logits) at every evaluation: one row a step and seed.
+        """The evaluations during training: one dict for each step and seed.
+
+        Each has step, seed, losses (nats), accuracies in [0, 1] and the smallest margin (logits).
 
         Args:
-          seed: its value; None for the rows of all seeds.
-        Raises: ValueError for an unknown seed or a damaged file.
+          seed: the value of the seed; None for the rows of all seeds.
+        Raises:
+          ValueError: for an unknown seed or a damaged file.
         """
         rows = self.workdir.read_metrics()
         if seed is None:
@@ -139,9 +149,9 @@ def _listed(seeds: Sequence[int]) -> str:
 
 
 def open_run(path: str | Path) -> Run:
-    """A run that was trained or imported into the directory `path`.
+    """Opens a run that was trained or imported into the directory `path`.
 
-    Raises ValueError where there is none, or its config is broken.
+    Raises ValueError if there is no run, or if its config is broken.
     """
     if not isinstance(path, (str, Path)):
         raise ValueError(f"path must be the name of a run's directory, got {path!r}")

@@ -1,18 +1,24 @@
 """JSON results: one header, one writer, one reader.
 
     schema, schema_version   what the file is
-    package_version, time    what wrote it, and when (UTC)
+    package_version, commit, machine, time   what wrote it, on what, and when (UTC)
     run, checkpoint          what it is about: the run's directory (its name); step, seed, params_sha256
 
-and next to these keys the record itself. Files written before the header have schema_version and
-checkpoint alone; they are read too.
+and next to these keys the record itself. Files that were written before the header existed have only
+schema_version and checkpoint. Files from before 26 November 2026 have no commit and no machine. Both are read
+too.
 """
 
 import datetime
+import functools
 import json
+import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import jax
 
 import modadd_jax
 from modadd_jax.storage.load import Model
@@ -40,9 +46,31 @@ def schema_of(name: str) -> Schema:
 
 
 def about_model(model: Model) -> dict[str, Any]:
-    """What a record says of the one seed of one step that it is about."""
+    """The part of the header about the one seed and step that a record describes."""
     checkpoint = {"step": model.step, "seed": model.seed, "params_sha256": sha256_of_params(model.params)}
     return {"run": None if model.run is None else model.run.name, "checkpoint": checkpoint}
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit of the source that runs, with -dirty where that is changed; None outside a checkout."""
+    root = Path(modadd_jax.__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = ("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def machine() -> str:
+    """The devices that compute here, and the version of jax."""
+    devices = jax.devices()
+    kind = f"{os.cpu_count()} CPU cores" if devices[0].platform == "cpu" else devices[0].device_kind
+    number = f"{len(devices)} x " if len(devices) > 1 and devices[0].platform != "cpu" else ""
+    return f"{number}{kind}, jax {jax.__version__}"
 
 
 def header(schema: str, about: Model | Mapping[str, Any] | None) -> dict[str, Any]:
@@ -52,6 +80,8 @@ def header(schema: str, about: Model | Mapping[str, Any] | None) -> dict[str, An
         "schema": schema,
         "schema_version": schema_of(schema).version,
         "package_version": modadd_jax.__version__,
+        "commit": commit(),
+        "machine": machine(),
         "time": now.isoformat(timespec="seconds"),
     }
     return head | (about_model(about) if isinstance(about, Model) else dict(about or {}))
@@ -65,8 +95,9 @@ def write_record(
     Args:
       schema: the name of its kind.
       record: what `json` can write, without NaN.
-      about: the model it is about; where that is no single model {"run": ..., "checkpoint": ...}, or None.
-    Raises: ValueError for a key of the header in the record, or a number that is no JSON.
+      about: the model that it describes. If it is not a single model: {"run": ..., "checkpoint": ...}, or
+        None.
+    Raises: ValueError for a key of the header in the record, or a number that is not JSON.
     """
     head = header(schema, about)
     taken = sorted(set(head) & set(record))
@@ -78,7 +109,7 @@ def write_record(
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object; None where there is no such file, or it is none, or a part of one."""
+    """A JSON object; None where there is no such file, or it is none, or only a part of one."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -87,17 +118,17 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_record(path: str | Path, schema: str) -> dict[str, Any]:
-    """A record with its header. Raises ValueError where the file is none of this schema and version."""
+    """A record with its header. Raises ValueError if the file is none of this schema and version."""
     path, version = Path(path), schema_of(schema).version
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no {schema} record, or a part of one: {error}") from error
+        raise ValueError(f"{path} is not a {schema} record, or only a part of one: {error}") from error
     if not isinstance(record, dict):
-        raise ValueError(f"{path} is no {schema} record: it holds no JSON object")
+        raise ValueError(f"{path} is not a {schema} record: it holds no JSON object")
     found = record.get("schema", schema), record.get("schema_version")
     if found != (schema, version):
         raise ValueError(
-            f"{path} is no {schema} record of schema version {version}, got {found[0]} {found[1]!r}"
+            f"{path} is not a {schema} record of schema version {version}, got {found[0]} {found[1]!r}"
         )
     return record

@@ -61,7 +61,7 @@ def is_sweep(root: Path) -> bool:
 
 
 def read_sweep(root: Path) -> Sweep:
-    """The sweep that a directory holds. Raises ValueError where its sweep.json is none of this version."""
+    """The sweep that a directory holds. Raises ValueError if its sweep.json is none of this version."""
     file = root / SWEEP_FILE
     record = read_record(file, "sweep")
     try:
@@ -70,7 +70,7 @@ def read_sweep(root: Path) -> Sweep:
             base.replace(**{field: cell["values"][field] for field in fields}) for cell in record["cells"]
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} is no sweep: {error!r}") from error
+        raise ValueError(f"{file} is not a sweep: {error!r}") from error
     return Sweep(base, fields, {cell_name(config, fields): config for config in cells})
 
 
@@ -170,8 +170,8 @@ def plan_sweep(root: Path, base: Config, grids: Sequence[str]) -> Sweep:
 def batches(cells: Mapping[str, Config], wave_size: int | None) -> list[list[str]]:
     """The cells that train together: of one program and one schedule, as many as a wave has room for.
 
-    On a CPU, where the seeds of a wave go one after the other anyway, each cell goes by itself and is
-    finished before the next begins; cells of one program are compiled once all the same.
+    On a CPU the seeds of a wave run one after the other. There each cell trains by itself and is finished
+    before the next begins. Cells of one program are still compiled once.
     """
     groups: dict[object, list[str]] = {}
     for name, config in cells.items():
@@ -195,19 +195,19 @@ def train_sweep(
     resume: bool = True,
     cutter: loop.Cutter | None = None,
 ) -> Sweep:
-    """Trains the cells that the grids name, or goes on with them, and those of the sweep that is there.
+    """Trains or resumes the cells that the grids name, and those of an existing sweep.
 
-    Every process of a distributed run calls it. Says what it does on stdout.
+    Every process of a distributed run calls it. It prints what it does on stdout.
 
     Args:
       root: directory of the sweep; made where it does not exist.
-      base: settings of what a grid does not name.
+      base: settings of the fields that a grid does not name.
       grids: see the head of this module.
-      wave_size: most seeds trained at once; None for as many as the devices' memory holds.
-      resume: whether a cell that is there in part is gone on with.
-      cutter: how keys are cut, where a cell has cut_steps.
+      wave_size: largest number of seeds trained at once; None for as many as fit into memory.
+      resume: whether to resume a cell that was trained in part.
+      cutter: how keys are cut; needed if a cell has cut_steps.
     Raises:
-      ValueError: as `plan_sweep`, and at the end where cells failed.
+      ValueError: as `plan_sweep`, and at the end if cells failed.
     """
     with contextlib.ExitStack() as stack:
         with parallel.raise_on_all_processes():

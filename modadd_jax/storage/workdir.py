@@ -1,4 +1,4 @@
-"""A workdir: what a run leaves on disk, and the only module that knows orbax.
+"""A workdir: the files of a run, and the only module that knows orbax.
 
     workdir/config.json          Config.to_dict()
     workdir/metrics.jsonl        one line for each evaluation and seed, and for each key cut
@@ -9,10 +9,10 @@
     workdir/damaged/             checkpoints that a resumed run found damaged and set aside
     workdir/.lock                locked by the process that trains here, for as long as it lives
 
-Orbax reads a flipped byte as a wrong number without a word, or breaks off with threads still
-reading. So the files' digests are compared before orbax reads them, and every array's own
-(stored in the checkpoint's metadata) after. Where several processes train together all of them
-call `save` and `restore`, on one file system; the first one writes.
+Orbax reads a flipped byte silently as a wrong number, or stops while its threads are still
+reading. So the digests of the files are compared before orbax reads them, and the digest of every
+array (stored in the checkpoint's metadata) after. If several processes train together, all of them
+call `save` and `restore` on one file system, and the first one writes.
 """
 
 import contextlib
@@ -80,10 +80,10 @@ def _digests_of_files(directory: Path) -> dict[str, str]:
 
 
 def _check_files(directory: Path) -> None:
-    """Raises ValueError where the files of a checkpoint differ from its list of digests.
+    """Raises ValueError if the files of a checkpoint differ from its list of digests.
 
-    A run killed between the checkpoint and the list leaves no list: then there is nothing to
-    compare here, and the arrays' own digests judge alone.
+    A run that was killed between the checkpoint and the list leaves no list. Then nothing is compared
+    here, and only the digests of the arrays are checked.
     """
     list_of_digests = directory.with_name(directory.name + DIGESTS_SUFFIX)
     if not list_of_digests.exists():
@@ -97,16 +97,17 @@ def _check_files(directory: Path) -> None:
 
 
 def holds_files(path: Path) -> bool:
-    """Whether a directory holds more than a process leaves that was killed as it began there."""
+    """Whether a directory holds more than what a process leaves that was killed at its start."""
     begun = (LOCK_FILE, TEMPORARY)
     return path.exists() and not all(entry.name.endswith(begun) for entry in path.iterdir())
 
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keeps every other process from training into the directory; ends with the process, however it ends.
+    """Prevents other processes from training into the directory. The lock ends with the process, however it
+    ends.
 
-    Raises ValueError where another one holds the lock.
+    Raises ValueError if another process holds the lock.
     """
     with (path / LOCK_FILE).open("a+") as file:
         try:
@@ -137,8 +138,8 @@ class Workdir:
     def create(cls, path: str | Path, config: Config) -> "Workdir":
         """The workdir of this config, made where it does not exist.
 
-        Raises ValueError, and leaves the disk as it is, where the directory holds a run of
-        another config (the differing fields are named) or files of something else.
+        Raises ValueError, and leaves the disk as it is, if the directory holds a run of
+        another config (the differing fields are named) or other files.
         """
         path = Path(path).absolute()
         if (path / CONFIG_FILE).exists():
@@ -160,7 +161,7 @@ class Workdir:
 
     @classmethod
     def open(cls, path: str | Path) -> "Workdir":
-        """An existing workdir. Raises ValueError where there is none, or its config is broken."""
+        """An existing workdir. Raises ValueError if there is none, or if its config is broken."""
         path = Path(path).absolute()
         if not path.is_dir():
             raise ValueError(
@@ -172,7 +173,7 @@ class Workdir:
         try:
             config = Config.from_dict(json.loads(file.read_text()))
         except (json.JSONDecodeError, AttributeError, TypeError) as error:
-            raise ValueError(f"{file} is no valid config: {error}") from error
+            raise ValueError(f"{file} is not a valid config: {error}") from error
         return cls(path, config)
 
     # Checkpoints.
@@ -187,7 +188,7 @@ class Workdir:
     def save(self, step: int, state: Any) -> None:
         """Save a state (pytree of arrays that this process has whole) as `step`; blocks until it is on disk.
 
-        Raises ValueError where it cannot be written (disk full); the steps saved before stay as they are.
+        Raises ValueError if it cannot be written (disk full); the steps saved before stay as they are.
         """
         arrays = jax.tree.map(np.asarray, _flat(state))
         digests = {name: sha256_of_array(array) for name, array in arrays.items()}
@@ -210,10 +211,9 @@ class Workdir:
 
         Args:
           like: pytree of jax.ShapeDtypeStruct (or arrays) of the state saved.
-          step: which one; None for the newest that is whole, with a warning for each newer one that
-            says what is wrong with it.
-        Raises ValueError where the step was not saved, or what is stored (under every step, for
-        None) has other names, shapes, dtypes or bytes than were saved.
+          step: the step; None for the newest undamaged step, with a warning about each newer step.
+        Raises ValueError if the step was not saved, or if the stored arrays (of every step, for None)
+        have other names, shapes, dtypes or bytes than were saved.
         """
         steps = self.steps()
         if not steps:
@@ -301,14 +301,14 @@ class Workdir:
     def read_cuts(self) -> list[dict[str, Any]]:
         """The keys cut: step (the first update after it), seed, cut (the frequency) and keys (it had before).
 
-        Raises ValueError for a finished line that is no JSON object of a step.
+        Raises ValueError for a finished line that is not a JSON object of a step.
         """
         return [row for row in self._read_rows() if "cut" in row]
 
     def _read_rows(self) -> list[dict[str, Any]]:
         """All rows, in the order written; an unfinished last line (a killed run) is left out.
 
-        Raises ValueError for a finished line that is no JSON object of a step.
+        Raises ValueError for a finished line that is not a JSON object of a step.
         """
         file = self.path / METRICS_FILE
         if not file.exists():
@@ -319,9 +319,9 @@ class Workdir:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise ValueError(f"{file} is damaged: line {number} is no JSON ({error})") from error
+                raise ValueError(f"{file} is damaged: line {number} is not JSON ({error})") from error
             if not isinstance(rows[-1], dict) or not isinstance(rows[-1].get("step"), int):
-                raise ValueError(f"{file} is damaged: line {number} is no row of a step ({line[:40]})")
+                raise ValueError(f"{file} is damaged: line {number} is not a row of a step ({line[:40]})")
         return rows
 
     def truncate_metrics(self, step: int) -> None:

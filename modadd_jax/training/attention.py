@@ -1,13 +1,14 @@
 """The training loss of models whose attention depends on the input, from tables of the tokens.
 
-Only p tokens stand at each position, and only the last position is read. So queries, keys and values are
-computed once for each token of each position, not for each pair, and a pair's scores are one number for each
-key and head. What is left for every pair is the weighted sum of n values, and the products
+Only p tokens occur at each position, and only the last position is read. So queries, keys and values are
+computed once for each token of each position and not for each pair. A pair has one score for each key
+position and head. What is left for every pair is the weighted sum of n values, and the products
 
     heads @ (W_O W_in), ReLU, activations @ (W_out W_U):
 
-the MLP. It works for every attention rate r, which may be traced: one program then trains several rates.
-Loss and gradient come in one pass over blocks of rows of the grid of all pairs, as in folded.py.
+which are the MLP. This works for every attention rate r. The rate may be traced, so one program can train
+several rates. Loss and gradient come in one pass over blocks of rows of the grid of all pairs, as in
+folded.py.
 Letters in shapes: p modulus, n context length, H heads, E d_head, D d_model, m neurons, A rows in a block.
 Source: docs/theory.md, sections 1 and 4.3.
 """
@@ -23,7 +24,8 @@ from modadd_jax.data import targets
 from modadd_jax.losses import LOSSES
 from modadd_jax.model import Params
 
-# Most pairs in a block on a CPU, where its [A p, m] activations should stay in the second-level cache.
+# Largest number of pairs in a block on a CPU, whose [A p, m] activations should stay in the second-level
+# cache.
 CPU_PAIRS = 512
 
 
@@ -35,7 +37,7 @@ class Read(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A model at all p^2 inputs, up to the values' weighted sum."""
+    """A model at all p^2 inputs, up to the weighted sum of the values."""
 
     pattern: tuple[jax.Array, ...]  # n of [p (a), p (b), H]: attention of the last position to position j
     values: tuple[jax.Array, ...]  # of a [p, H, E], of b [p, H, E], of `=` [1, H, E]
@@ -45,7 +47,7 @@ class Tables(NamedTuple):
 
 
 def tables(params: Params, config: ModelConfig, rate: jax.Array | float) -> Tables:
-    """The tables of a model of attention rate `rate`; that of the config is not looked at."""
+    """The tables of a model of attention rate `rate`; the rate of the config is not used."""
     p, embedding = config.p, params["W_E"]
     tokens = [embedding[:p], embedding[p : 2 * p] if config.separate_vocab else embedding[:p]]
     tokens += [embedding[-1:]] if config.eq_token else []
@@ -79,7 +81,7 @@ def tables(params: Params, config: ModelConfig, rate: jax.Array | float) -> Tabl
 
 
 def _carried(pattern: tuple[jax.Array, ...], values: tuple[jax.Array, ...]) -> jax.Array:
-    """What the heads carry [A p, D]: the sum of patterns [A, p, H] times values [A | p | 1, H, E]."""
+    """The output of the heads [A p, D]: the sum of patterns [A, p, H] times values [A | p | 1, H, E]."""
     total = pattern[0][..., None] * values[0][:, None]
     for weight, value in zip(pattern[1:], values[1:], strict=True):  # of b, of `=`
         total = total + weight[..., None] * value[None]

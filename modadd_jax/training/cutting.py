@@ -1,4 +1,4 @@
-"""Keys cut out of networks while they train: what the loop does with a cut that somebody else decides."""
+"""Keys cut out of networks during training: how the loop applies a cut that its caller decides."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +10,12 @@ from modadd_jax.config import Config
 from modadd_jax.training import step as train
 
 # (params [S, ...] of all seeds of a config, config) -> (params, for each seed what was done: .k, .keys).
-# `analysis.studies.cut.cut_muddy` is one; it comes from the caller, as training knows no analysis.
+# `analysis.studies.cut.cut_muddy` is one. The caller passes it, because training must not import analysis.
 Cutter = Callable[[dict[str, np.ndarray], Config], tuple[dict[str, np.ndarray], list]]
 
 
 def check_cutter(config: Config, cutter: Cutter | None) -> None:
-    """Raises ValueError where the config cuts keys and nobody says how."""
+    """Raises ValueError if the config cuts keys and there is no cutter."""
     if config.train.cuts and cutter is None:
         raise ValueError(
             f"cut_steps={config.train.cut_steps} needs a cutter: pass analysis.studies.cut.cut_muddy"

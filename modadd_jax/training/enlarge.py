@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from modadd_jax import model
 from modadd_jax.config import Config
 
-# Far outside of how the frequencies' sizes differ at the start: by 4 %, as lengths of 256 normal numbers.
+# Far outside of the spread of sizes at the start, which is 4 %, as for lengths of 256 normal numbers.
 ENLARGEMENT = 3.0
 
 

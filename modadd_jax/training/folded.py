@@ -1,15 +1,16 @@
 """The folded training loss: its value and its gradient in one pass over the pairs.
 
-Two forms give the same numbers up to rounding; `train.default_form` chooses.
+Two forms give the same numbers up to rounding; `step.default_form` chooses.
 
-- Pairs (`folded_loss`), for CPUs: blocks of listed pairs. A block's activations, logits and their
-  gradients are made, used for all that needs them, and dropped while still in cache: the cost is that
-  of three matrix products N m p, and memory does not grow with N. Differentiating the forward pass
-  instead keeps all [N, m] activations and takes about twice as long. The products are written so that
-  XLA's CPU library is fast at them: on one core d_logits^T @ h ran at 88 GFLOP/s and h^T @ d_logits at 33
-  (p = 59, blocks of 472 pairs, jaxlib 0.10.2).
-- Grid (`grid_loss`), for accelerators: all pairs of a regular grid at once, those not trained on with
-  weight 0. Every row of it is a cyclic shift, so that nothing is scattered, and many seeds are one batched
+- Pairs (`folded_loss`), for CPUs: blocks of listed pairs. The activations and logits of a block and their
+  gradients are computed, used and dropped while they are still in cache. The cost is that of three matrix
+  products N m p, and memory does not grow with N. Differentiating the forward pass instead would keep all
+  [N, m] activations and take about twice as long. The products are written in the form that XLA's CPU library
+  computes fast: on one core d_logits^T @ h ran at 88 GFLOP/s and h^T @ d_logits at 33 (p = 59, blocks of 472
+  pairs, jaxlib 0.10.2).
+- Grid (`grid_loss`), for accelerators: all pairs of a regular grid at once; pairs outside the training set
+have
+  weight 0. Every row of the grid is a cyclic shift, so nothing is scattered, and many seeds are one batched
   product.
 
 Letters in shapes: p modulus, P classes with padding, m neurons, N pairs, B pairs in a block, D rows of the
@@ -31,11 +32,11 @@ from modadd_jax.losses import LOSSES
 # neurons); an accelerator wants one large product instead.
 CPU_BLOCK = 512
 
-# The pairs are summed in this many parts, and the parts' sums are added: on two devices of a CPU each
-# has one part. So the order of all sums is the same whether a seed has one device or two.
+# The pairs are summed in this many parts, and the sums of the parts are added. On two devices of a CPU each
+# device has one part. The order of all sums is therefore the same whether a seed has one device or two.
 PARTS = 2
 
-# An accelerator multiplies matrices fastest whose sides are multiples of this.
+# An accelerator is fastest at matrices whose sides are multiples of this.
 CLASSES = 16
 
 
@@ -114,8 +115,8 @@ folded_loss.defvjp(loss_and_gradient, _backward)
 def grid_loss_and_gradient(circuit: Circuit, grid: Grid, loss: str) -> tuple[jax.Array, Circuit]:
     """`loss_and_gradient` of all pairs of a grid at once.
 
-    SeedSpec d of the grid pairs a with b = a + d, and the other way round b with a = b - d (mod p): what is
-    gathered and what is summed over a fixed b are shifts by d, known when the program is compiled.
+    Row d of the grid pairs a with b = a + d, and b with a = b - d (mod p). Gathers, and sums over a fixed b,
+    are therefore shifts by d, which are known when the program is compiled.
     """
     p, m = circuit.u.shape
     rows = np.arange(grid.weight.shape[0])[:, None]  # [D, 1]

@@ -1,7 +1,7 @@
 """Train configs into workdirs, for every command that trains: resumable, with progress and messages.
 
-Runs that share a compiled program (`train.compile_key`) and a schedule train together, as rows of one
-program over all devices; each has a workdir of its own.
+Runs that share a compiled program (`step.compile_key`) and a schedule train together, as rows of one
+program over all devices. Each run has a workdir of its own.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from modadd_jax.training import parallel
 from modadd_jax.training import step as train
 from modadd_jax.training.cutting import Cutter, check_cutter, cut_rows
 
-# Steps between two looks at the signals: a run asked to stop does so within that many.
+# Steps between two checks for signals. A run that is asked to stop does so within that many steps.
 PIECE = 50
 
 
@@ -36,7 +36,7 @@ class Run(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a run stands before it goes on."""
+    """The state of a run before it goes on."""
 
     workdir: Workdir
     step: int
@@ -46,9 +46,9 @@ class Start(NamedTuple):
 def saved_steps(config: Config) -> set[int]:
     """The steps after 0 at which a checkpoint is saved.
 
-    The early ones are 1, 2, 3, 4, 6, 8, 12, ... (two an octave) before the first evaluation, and
-    every evaluation before the first ordinary checkpoint. Two an octave are powers of two apart,
-    so the step is compiled for few lengths.
+    The early steps are 1, 2, 3, 4, 6, 8, 12, ... (two per octave) before the first evaluation, and every
+    evaluation before the first ordinary checkpoint. Their distances are powers of two, so the training step
+    is compiled for few lengths.
     """
     t = config.train
     steps = set(range(t.checkpoint_every, t.num_steps, t.checkpoint_every)) | {t.num_steps}
@@ -61,14 +61,14 @@ def saved_steps(config: Config) -> set[int]:
 
 
 def evaluated_steps(config: Config) -> set[int]:
-    """The steps after 0 at which the metrics are taken: every checkpoint is among them where it is early."""
+    """The steps after 0 at which the metrics are computed. Early checkpoints are among them."""
     t = config.train
     steps = set(range(t.eval_every, t.num_steps, t.eval_every)) | {t.num_steps}
     return steps | {step for step in saved_steps(config) if step < t.eval_every and t.early_checkpoints}
 
 
 def stops(config: Config, start: int, cuts: Iterable[int] = ()) -> list[int]:
-    """The steps after `start`, ascending, where training pauses: to evaluate, save, cut, look at signals."""
+    """The steps after `start`, ascending, where training pauses: to evaluate, save, cut, or check signals."""
     steps = saved_steps(config) | evaluated_steps(config) | set(cuts)
     marks = sorted({start} | {step for step in steps if step > start})
     pieces = (range(low + PIECE, high, PIECE) for low, high in itertools.pairwise(marks))
@@ -76,7 +76,8 @@ def stops(config: Config, start: int, cuts: Iterable[int] = ()) -> list[int]:
 
 
 class Progress:
-    """A progress bar on a terminal, a line every tenth of the run elsewhere, by the first process alone."""
+    """A progress bar on a terminal, or else a line for every tenth of the run. Only the first process
+    prints."""
 
     def __init__(self, config: Config, start: int):
         self.total, self.done = config.train.num_steps, start
@@ -109,7 +110,7 @@ class Preemption:
 
     def __enter__(self) -> "Preemption":
         self.asked = False
-        # Python lets the main thread alone set what a signal does.
+        # Only the main thread can set a signal handler in Python.
         self.heard = threading.current_thread() is threading.main_thread()
         self.before = signal.signal(signal.SIGTERM, self._note) if self.heard else None
         return self
@@ -136,7 +137,7 @@ def metric_rows(step: int, config: Config, metrics: train.Metrics, alive: np.nda
 
 
 def summary(rows: list[dict]) -> str:
-    """Loss and accuracy for the progress bar; over several seeds the worst of each."""
+    """Loss and accuracy for the progress bar; the worst of each over several seeds."""
 
     def worst(name, pick):
         values = [row[name] for row in rows if math.isfinite(row[name])]
@@ -153,10 +154,9 @@ def is_complete(workdir: Workdir) -> bool:
 
 @contextlib.contextmanager
 def opened(run: Run, resume: bool) -> Iterator[Start]:
-    """The run's workdir, locked for this process, and the state from which it goes on.
+    """The workdir of the run, locked for this process, and the state from which it goes on.
 
-    Raises ValueError where the workdir holds something else, is in use, or holds a run while
-    `resume` is False.
+    Raises ValueError if the workdir holds something else, is in use, or holds a run while `resume` is False.
     """
     with contextlib.ExitStack() as stack:
         with parallel.raise_on_all_processes():
@@ -165,7 +165,9 @@ def opened(run: Run, resume: bool) -> Iterator[Start]:
         with parallel.raise_on_all_processes():
             workdir = Workdir.create(run.path, run.config)
             if workdir.steps() and not resume:
-                raise ValueError(f"workdir {workdir.path} holds this run already: --noresume leaves it alone")
+                raise ValueError(
+                    f"workdir {workdir.path} holds this run already, and --noresume forbids going on with it"
+                )
             step, state = workdir.restore(train.state_like(run.config)) if workdir.steps() else (0, None)
         with parallel.raise_on_all_processes():
             if parallel.is_first() and state is not None:
@@ -188,11 +190,11 @@ def run(
 ) -> Workdir:
     """Trains all seeds of one config into the workdir `path`, or goes on from its last checkpoint.
 
-    Args: as of `run_together`.
+    Args: as for `run_together`.
     Raises:
-      ValueError, OSError: where the path holds something else or is in use, or a file cannot be written.
-      ValueError: where no seed is finite any more; the last checkpoint stays the one before.
-      SystemExit: after SIGTERM, when the state is saved.
+      ValueError, OSError: if the path holds something else or is in use, or if a file cannot be written.
+      ValueError: if every seed has become NaN or infinite. The last checkpoint is then the one before.
+      SystemExit: after SIGTERM, once the state is saved.
     """
     check_cutter(config, cutter)
     with Preemption() as stop, opened(Run(config, Path(path)), resume) as start:
@@ -206,19 +208,20 @@ def run_together(
 ) -> list[ValueError | OSError | None]:
     """Trains runs that share a program, or goes on from their last checkpoints: cells of a sweep.
 
-    A run none of whose seeds is finite any more is complete too: the seeds' last good states are its end.
+    A run in which every seed has become NaN or infinite counts as complete. Its end is the last good state of
+    each seed.
 
     Args:
-      runs: configs with equal `train.compile_key` and equal schedules.
-      wave_size: most rows (seeds of all runs) at once; None for as many as the devices' memory holds.
-      resume: whether a workdir that holds some of this run already is gone on with.
-      cutter: how keys are cut, where a config has cut_steps.
+      runs: configs with equal `step.compile_key` and equal schedules.
+      wave_size: largest number of rows (seeds of all runs) at once; None for as many as fit into memory.
+      resume: whether to resume a workdir that holds part of this run.
+      cutter: how keys are cut; needed if a config has cut_steps.
     Returns:
-      for each run why it could not be trained, None where it was: a path that holds something else or is in
-      use, a file that cannot be written. One that cannot be opened leaves the others alone; one that cannot
-      be written ends those that train in step with it.
+      for each run the reason why it could not be trained, or None if it was. Reasons are a path that holds
+      something else or is in use, and a file that cannot be written. A run that cannot be opened does not
+      affect the others. A run that cannot be written ends those that train in step with it.
     Raises:
-      SystemExit: after SIGTERM, when the state is saved.
+      SystemExit: after SIGTERM, once the state is saved.
     """
     for run in runs:
         check_cutter(run.config, cutter)
@@ -233,7 +236,8 @@ def run_together(
                 failures[index] = error
 
         def place(index: int) -> tuple[int, bool]:
-            """Where a run stands; one killed as another saved step 0 may have a state there or none."""
+            """The step of a run. A run that was killed while step 0 was saved may or may not have a state
+            there."""
             return starts[index].step, starts[index].state is not None
 
         for _, group in itertools.groupby(sorted(starts, key=place), key=place):
@@ -254,7 +258,7 @@ def end_if_asked(stop: Preemption) -> None:
 
 
 class Batch:
-    """Runs that stand at the same step, all fresh or none, as rows of one program.
+    """Runs at the same step, all fresh or none fresh, as rows of one program.
 
     S rows: the seeds of all runs, one run after the other.
     """
@@ -281,7 +285,8 @@ class Batch:
         return parallel.gather(parts, len(self.seeds))
 
     def begin(self) -> None:
-        """Notes in the workdirs what arithmetic trains from here on, and drops the metrics of a fresh run."""
+        """Records in the workdirs the arithmetic that trains from here on, and drops the metrics of a fresh
+        run."""
         session = {"step": self.step} | parallel.arithmetic(self.plan)
         with parallel.raise_on_all_processes():
             if parallel.is_first():
@@ -291,7 +296,7 @@ class Batch:
                         workdir.truncate_metrics(-1)
 
     def train_to(self, step: int) -> list[str]:
-        """Trains to a step. Returns the seeds, by name, whose numbers were not finite any more: they stop."""
+        """Trains to a step. Returns the names of the seeds that became NaN or infinite; these stop."""
         program = self.chunk(step - self.step)
         waves = zip(self.specs, self.states, self.masks, strict=True)
         self.states, finites = map(list, zip(*(program(*wave) for wave in waves), strict=True))
@@ -303,7 +308,7 @@ class Batch:
         return stopped
 
     def measure(self) -> str:
-        """Appends the metrics of this step to the workdirs. Returns them in short."""
+        """Appends the metrics of this step to the workdirs. Returns a short text of them."""
         waves = zip(self.states, self.masks, self.specs, strict=True)
         metrics = self.gathered([self.evaluate(state.params, mask, spec) for state, mask, spec in waves])
         of_runs = zip(self.workdirs, split(metrics, self.ends), np.split(self.alive, self.ends), strict=True)
@@ -315,7 +320,8 @@ class Batch:
         return summary(list(itertools.chain(*rows)))
 
     def cut(self, cutter: Cutter) -> dict[Path, int]:
-        """Cuts keys where this step is one of a run's `cut_steps`. Returns of how many seeds of each run."""
+        """Cuts keys if this step is one of a run's `cut_steps`. Returns the number of seeds cut in each
+        run."""
         whole, counts = split(self.gathered(self.states), self.ends), {}
         for index, (workdir, ok) in enumerate(
             zip(self.workdirs, np.split(self.alive, self.ends), strict=True)
@@ -345,7 +351,7 @@ def advance(
     cutter: Cutter | None = None,
     end_without_seeds: bool = False,
 ) -> None:
-    """Trains runs that stand at the same step, all fresh or none, to their end, as rows of one program."""
+    """Trains runs at the same step, all fresh or none fresh, to their end, as rows of one program."""
     config = starts[0].workdir.config
     if starts[0].step == config.train.num_steps:
         return
@@ -374,7 +380,7 @@ def _train(
         before = batch.step
         if before in cuts:
             for path, count in batch.cut(cutter).items():
-                progress.say(f"step {before}: a key is cut of {count} seeds of {path}")
+                progress.say(f"step {before}: a key is cut in {count} seeds of {path}")
         for who in batch.train_to(step):
             progress.say(f"{who} stopped: not finite between steps {before} and {step}")
         if not batch.alive.any():

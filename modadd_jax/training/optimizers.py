@@ -11,7 +11,7 @@ import optax
 from modadd_jax import model
 from modadd_jax.config import Config
 
-# Root mean square of an update over the rate, as Adam's is: Liu et al., arXiv 2502.16982, section 2.2.
+# Root mean square of an update divided by the rate, as for Adam: Liu et al., arXiv 2502.16982, section 2.2.
 MUON_RMS = 0.2
 
 
@@ -42,7 +42,7 @@ def _schedules(config: Config, rates):
 
 
 def _trained(config: Config, rates) -> optax.GradientTransformation:
-    """The optimiser of the parameters that are trained. Where it has decay, the rate multiplies it."""
+    """The optimiser of the trained parameters. If it has decay, the rate multiplies the decay."""
     train = config.train
     rate, decay = _schedules(config, rates)
     b1, b2 = train.beta1, train.beta2

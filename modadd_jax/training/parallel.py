@@ -1,11 +1,11 @@
-"""One function of one seed, run on many: over all devices of all processes, in waves.
+"""Runs one function of one seed on many seeds: over all devices of all processes, in waves.
 
-    rows [S, ...] -> waves of [W, ...] -> sharded over the mesh axis "seeds": W / D rows a device
+    rows [S, ...] -> waves of [W, ...] -> sharded over the mesh axis "seeds": W / D rows per device
 
 A single row on a CPU may have two devices instead, which share its pairs (`Batches.split`).
-A row is whatever one seed has: its number, its rates, its state. Rows never talk to each other,
-so nothing is sent between devices while they train. Everything here works the same on one CPU,
-on many accelerators, and on several processes that `initialize` has joined.
+A row is everything that one seed has: its number, its rates, its state. Rows are independent, so nothing is
+sent between devices during training. Everything here works in the same way on one CPU, on many accelerators,
+and on several processes that `initialize` has joined.
 Letters in shapes: S rows, W rows in a wave, D devices of all processes.
 """
 
@@ -48,9 +48,9 @@ def initialize(
     Args:
       coordinator: "host:port" of process 0; None finds all three from the cluster's own environment
         (SLURM, Open MPI, cloud TPUs), as jax.distributed.initialize does.
-      num_processes, process_id: how many, and which one this is.
+      num_processes, process_id: the number of processes, and the number of this one.
     Raises:
-      ValueError: where only some of the three are given or out of range, or no cluster is found.
+      ValueError: if only some of the three are given or out of range, or if no cluster is found.
     """
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [name for name, value in given.items() if value is None]
@@ -71,7 +71,7 @@ def initialize(
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and talks."""
+    """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
 
 
@@ -84,9 +84,10 @@ def any_process(flag: bool) -> bool:
 
 @contextlib.contextmanager
 def raise_on_all_processes() -> Iterator[None]:
-    """A step that succeeds in all processes or raises in all; none leaves it before all have come to its end.
+    """A step that succeeds in all processes or raises in all. No process leaves it before all have reached
+    its end.
 
-    Raises what it raised here (ValueError or OSError), and ValueError where that was in another process only.
+    Raises the error of this process (ValueError or OSError), or a ValueError if only another process failed.
     """
     error = None
     try:
@@ -94,7 +95,7 @@ def raise_on_all_processes() -> Iterator[None]:
     except (ValueError, OSError) as caught:
         error = caught
     if any_process(error is not None):
-        raise error or ValueError("another process cannot go on; what it printed says why")
+        raise error or ValueError("another process cannot go on; its output says why")
 
 
 def cores() -> int:
@@ -103,15 +104,15 @@ def cores() -> int:
 
 
 def use_cores(num_rows: int, devices: int | None = None) -> None:
-    """Makes the CPU several devices: one for each core, at most one a row, and two for a single row.
+    """Makes the CPU several devices: one for each core, at most one per row, and two for a single row.
 
-    Does nothing where JAX has started its backends already, or the user has set their number by the
-    environment (JAX_NUM_CPU_DEVICES, or DEVICES_FLAG in XLA_FLAGS). An
-    accelerator, where there is one, is used as before: only the CPU's devices are counted here.
+    Does nothing if JAX has already started its backends, or if the user has set the number of devices by the
+    environment (JAX_NUM_CPU_DEVICES, or DEVICES_FLAG in XLA_FLAGS). An accelerator is used as before: only
+    the devices of the CPU are counted here.
 
     Args:
-      num_rows: rows that are to be trained together.
-      devices: how many; by default as above.
+      num_rows: number of rows that are trained together.
+      devices: number of devices; by default as above.
     """
     set_by_user = DEVICES_FLAG in os.environ.get("XLA_FLAGS", "")
     if (set_by_user or jax.config.jax_num_cpu_devices != -1) and devices is None:
@@ -132,11 +133,11 @@ def over_seeds(function: Callable, precision: str, group: int | None = None, spl
     Args:
       function: of one row.
       precision: as jax.default_matmul_precision takes it.
-      group: rows of a device that are vmapped together, one group after the other; 0 for all. By default
-        all on an accelerator. On a CPU 1: a batched matrix product or scatter takes longer there
-        (benchmarks/sweep.py measures it), and a seed's bits are then those of the seed alone.
-      split: devices that share each row; `function` sees them as the mesh axis PAIRS_AXIS, and must return
-        the same on all of them.
+      group: number of rows of a device that are vmapped together, one group after the other; 0 for all. The
+        default is all on an accelerator, and 1 on a CPU. On a CPU a batched matrix product or scatter takes
+        longer (benchmarks/sweep.py measures it), and with 1 a seed has the same bits as alone.
+      split: number of devices that share each row. `function` sees them as the mesh axis PAIRS_AXIS and must
+        return the same on all of them.
     The number of rows must be a multiple of the number of devices over `split`.
     """
     if group is None:
@@ -159,10 +160,10 @@ def over_seeds(function: Callable, precision: str, group: int | None = None, spl
 
 
 def arithmetic(waves: Batches) -> dict[str, Any]:
-    """What decides the last bits of a row, next to its config: the same of all this gives the same network.
+    """Everything, besides the config, that decides the last bits of a row. Equal values give equal networks.
 
-    On an accelerator the number of rows at once is among it; on a CPU a row's bits do not depend on the
-    others.
+    On an accelerator this includes the number of rows at once. On a CPU the bits of a row do not depend on
+    other rows.
     """
     device = jax.devices()[0]
     return {
@@ -184,9 +185,9 @@ def plan(num_rows: int, wave_size: int | None = None, parts: int = 1) -> Batches
 
     Args:
       num_rows: S.
-      wave_size: most rows at once; None for all. At least one row a device is taken.
-      parts: into how many parts a row can be split. A single one is, on the CPU of one process with as many
-        devices or a multiple.
+      wave_size: largest number of rows at once; None for all. At least one row per device is taken.
+      parts: number of parts into which a row can be split. A single row is split on the CPU of one process if
+        the number of devices is a multiple of it.
     """
     devices = mesh().size
     can_split = jax.default_backend() == "cpu" and jax.process_count() == 1 and devices % parts == 0
@@ -222,7 +223,7 @@ def gather(parts: Sequence[Any], num_rows: int) -> Any:
 
 
 def bytes_per_row(program: Any, *rows: Any) -> int:
-    """Memory that one row of a compiled `over_seeds` program takes on a device, as the compiler plans it.
+    """Memory that one row of a compiled `over_seeds` program needs on a device, by the compiler's plan.
 
     Args:
       program: of `over_seeds`.
@@ -233,12 +234,12 @@ def bytes_per_row(program: Any, *rows: Any) -> int:
 
 
 def device_memory() -> int | None:
-    """Bytes that the smallest device of this process lets programs use; None where it does not say (CPU)."""
+    """Bytes that programs may use on the smallest device of this process; None if unknown (CPU)."""
     stats = [device.memory_stats() for device in jax.local_devices()]
     limits = [s["bytes_limit"] for s in stats if s and "bytes_limit" in s]
     return min(limits) if limits else None
 
 
 def rows_that_fit(bytes_of_a_row: int, memory: int) -> int:
-    """How many rows a wave may have over all devices, each of `memory` bytes; at least one a device."""
+    """Largest number of rows in a wave over all devices, each of `memory` bytes; at least one per device."""
     return max(1, int(MEMORY_SHARE * memory) // bytes_of_a_row) * mesh().size

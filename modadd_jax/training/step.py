@@ -28,7 +28,7 @@ from modadd_jax.training.optimizers import make_optimizer
 
 
 class SeedSpec(NamedTuple):
-    """What tells one training from another within one compiled program."""
+    """What distinguishes one training from another within one compiled program."""
 
     seed: jax.Array  # int32 ()
     learning_rate: jax.Array  # () in the run's dtype
@@ -38,7 +38,7 @@ class SeedSpec(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that changes while one seed trains, and all that a checkpoint holds."""
+    """Everything that changes while one seed trains. A checkpoint holds this."""
 
     params: model.Params
     opt_state: optax.OptState
@@ -56,10 +56,10 @@ class Metrics(NamedTuple):
 
 
 def x64_of(config: Config):
-    """A context in which arrays are as wide as the run's, whatever the process has chosen.
+    """A context with the float width of the run, whatever the process has chosen.
 
-    JAX's x64 mode changes the last bits of a float32 run too (how its constants are rounded), so it is
-    off for those.
+    JAX's x64 mode changes the last bits of a float32 run too, because it rounds constants differently. So it
+    is off for float32 runs.
     """
     return float64.enabled(config.train.dtype == "float64")
 
@@ -78,9 +78,9 @@ def init_state(seed: jax.Array, config: Config, enlarged: jax.Array | None = Non
 def state_of_key(key: jax.Array, config: Config, enlarged: jax.Array | None = None) -> TrainState:
     """Fresh parameters and optimiser of one seed, in the run's dtype. Consumes `key`.
 
-    float64 weights begin as the float32 ones of the same seed, so that two runs that differ in dtype alone
-    begin at the same model. Needs `x64_of` the config. `enlarged`: how many frequencies begin enlarged; by
-    default the config's number.
+    float64 weights begin as the float32 weights of the same seed, so two runs that differ in dtype alone
+    begin at the same model. Call it in `x64_of` the config. `enlarged`: number of frequencies that begin
+    enlarged; by default that of the config.
     """
     params = model.init_params(key, config.model)
     count = config.train.enlarged if enlarged is None else enlarged
@@ -95,7 +95,7 @@ def state_of_key(key: jax.Array, config: Config, enlarged: jax.Array | None = No
 
 
 def state_like(config: Config) -> TrainState:
-    """Shapes and dtypes of a run's state over its S seeds, as `Workdir.restore` wants them."""
+    """Shapes and dtypes of a run's state over its S seeds, as `Workdir.restore` needs them."""
     seeds = jax.ShapeDtypeStruct((config.train.num_seeds,), jnp.int32)
     if config.model.is_circuit:
         shapes = model.param_shapes(config.model)
@@ -117,7 +117,7 @@ def seed_mask(seed: jax.Array, config: Config) -> jax.Array:
 def default_form(config: Config) -> str:
     """How a step takes its pairs here.
 
-    "mask" for `tables`; for the other two "pairs", a list, but on an accelerator "grid" for `folded`.
+    "mask" for `tables`. For the other two "pairs" (a list), except "grid" for `folded` on an accelerator.
     """
     if config.tabled:
         return "mask"
@@ -249,7 +249,7 @@ def specs_of(configs: Iterable[Config]) -> SeedSpec:
 
 
 def compile_key(config: Config) -> Config:
-    """The config with all that a compiled program does not depend on at its default.
+    """The config, with everything that a compiled program does not depend on set to its default.
 
     Two configs with equal `compile_key` can train together (`specs_of` has what differs). Softmax attention
     of all rates below 1 is one program.
@@ -273,9 +273,9 @@ def seed_functions(config: Config, group: int | None = None, split: int = 1, for
     """(init, chunk, evaluate) compiled over a leading axis of S rows, as many as `plan` says.
 
     init(SeedSpec of [S]) -> (TrainState, mask bool [S, p, p]);
-    chunk(num_steps) -> f(SeedSpec of [S], state, mask) -> (state, finite bool [S]): a seed whose update
-    is not finite keeps the state it came with;
-    evaluate(params, mask, SeedSpec of [S]) -> Metrics of [S]; the row is needed for `tables` alone.
+    chunk(num_steps) -> f(SeedSpec of [S], state, mask) -> (state, finite bool [S]); a seed whose update
+    is not finite keeps its state;
+    evaluate(params, mask, SeedSpec of [S]) -> Metrics of [S]; only `tables` uses the rows.
     Call them in `x64_of` the config. Configs with equal `compile_key` get the same compiled functions.
 
     Args:
@@ -311,9 +311,9 @@ def _seed_functions(config: Config, group: int | None, split: int, form: str):
 
 
 def rows_that_fit(config: Config, num_steps: int = 1) -> int | None:
-    """How many rows of this config the devices' memory holds at once; None where they do not say.
+    """Number of rows of this config that fit into the memory of the devices at once; None if unknown.
 
-    The compiler's own plan for one row a device is what is counted.
+    The count uses the compiler's plan for one row per device.
     """
     memory = parallel.device_memory()
     if memory is None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modadd_jax.analysis import closed_form, complete_form
-from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.coordinates import inputs_of, to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
@@ -41,14 +41,15 @@ def group(k, phi, beta=1.0, **fields):
 def explicit(one, neurons, k, terms, wave, least=0.0):
     """P_g(a, b) by the sum that the module's head states, term by term, in NumPy: [p (a), p (b), G]."""
     p = one.u.shape[0]
-    w, half = 2 * np.pi / p, (p + 1) // 2
+    w = 2 * np.pi / p
     q = np.asarray(terms.wave)
     out = np.zeros((p, p, q.shape[1]), complex)
     j = np.arange(len(q)) - len(q) // 2
     f = np.arange(p)
     for a in range(p):
         for b in range(p):
-            theta, d = w * k * half * (a + b), (a - b) % p
+            d = (a - b) % p
+            theta = w * k * (b + d / 2)
             linear = np.einsum("jfg,f->jg", terms.in_a, np.exp(1j * w * f * a))
             linear = linear + np.einsum("jfg,f->jg", terms.in_b, np.exp(1j * w * f * b))
             rows = np.asarray(wave.relu)[d][:, None] * q + np.asarray(wave.step)[d][:, None] * linear
@@ -56,15 +57,15 @@ def explicit(one, neurons, k, terms, wave, least=0.0):
     return out
 
 
-@pytest.mark.parametrize("name", ["secondary", "u_not_v", "stragglers"])
+@pytest.mark.parametrize("name", ["secondary", "u_not_v", "stragglers", "even_quarter"])
 def test_the_evaluation_is_the_sum_that_is_stated(name):
     one = circuit(PROBLEMS[name])
     neurons = read_neurons(one)
     k = PROBLEMS[name].answers[0].k
     wave, terms = class_of(one, neurons, k)
     found = np.asarray(complete_form.evaluate(wave, terms))
-    d, y = np.arange(P)[:, None], np.arange(P)[None, :]
-    a, b = (y + d) * 12 % P, (y - d) * 12 % P
+    p = PROBLEMS[name].p
+    a, b = inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)
     np.testing.assert_allclose(found, explicit(one, neurons, k, terms, wave)[a, b], atol=1e-12)
 
 
@@ -150,7 +151,7 @@ def test_classes_are_those_put_in():
 
 
 def test_neurons_that_write_elsewhere_are_counted():
-    """A frequency that is read but never written, and so is no key frequency, has its classes too."""
+    """A frequency that is read but never written, and so is not a key frequency, has its classes too."""
     phi = nodes()
     one = circuit_of((group(5, phi), group(9, phi, 0.8, k_out=5), group(9, phi[:2], 0.01)), P)
     neurons = read_neurons(one)

@@ -79,7 +79,7 @@ def series_error(n):
     even = j % 2 == 0
     r = np.where(abs(j) == 1, 0.25, 0.0)
     r[even] = (-1.0) ** (j[even] // 2 + 1) / (np.pi * (j[even].astype(float) ** 2 - 1))
-    # Only kinks and the middles between them can be maxima, by symmetry; and a grid beside.
+    # Only kinks and the middles between them can be maxima, by symmetry; the grid is a check.
     t = np.concatenate([np.pi / 2 + np.pi * np.arange(2 * n) / (2 * n), np.linspace(0, 2 * np.pi, 200)])
     return np.abs(2 * np.pi * np.exp(1j * np.outer(t, j)) @ r).max() / (2 / 3)
 

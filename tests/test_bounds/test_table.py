@@ -362,7 +362,7 @@ def test_figures_show_the_table():
     assert {c.get_gid() for c in left.collections} == {"band lipschitz_relu", "band sweep"}
     drawn = figures.moments(t).axes[0]
     assert len(drawn.patches) == 2 * 16
-    with pytest.raises(ValueError, match="k=3 is no key frequency"):
+    with pytest.raises(ValueError, match="k=3 is not a key frequency"):
         figures.bands(r, t, k=3)
     with pytest.raises(ValueError, match=r"a_plus_b must be in 0\.\.44"):
         figures.bands(r, t, a_plus_b=45)

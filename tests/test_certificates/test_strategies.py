@@ -278,7 +278,7 @@ def test_bad_input_is_refused(arguments, message):
 
 
 def test_the_docs_list_every_strategy():
-    text = (pathlib.Path(__file__).parents[2] / "docs" / "certificate.md").read_text()
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "certificates.md").read_text()
     rows = [
         f"| `{name}` | {found.what} | {'yes' if found.uses_hints else 'no'} |"
         for name, found in STRATEGIES.items()

@@ -275,7 +275,7 @@ def test_the_command_accepts_a_true_certificate(workdir):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("truncated", lambda text: text[:1000], "is no certificate record, or a part of one"),
+        ("truncated", lambda text: text[:1000], "is not a certificate record, or only a part of one"),
         ("other", lambda _: json.dumps(certified("messy")[2]), "config.model.d_model differs"),
     ],
 )

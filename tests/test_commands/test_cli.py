@@ -1,5 +1,6 @@
 """The commands as modules: importing them defines nothing; the cache of compiled programs."""
 
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from absl import flags
 
 from experiments import cli, loading
+from modadd_jax.config import ModelConfig, TrainConfig
 from tests.commands import ROOT
 
 # Modules that are run: they end in a call of cli.run.
@@ -28,6 +30,12 @@ def test_all_commands_are_imported_in_one_process_and_define_no_flag():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainConfig])
+def test_every_field_of_the_config_has_a_help_text(kind):
+    fields = {field.name for field in dataclasses.fields(kind)} - {"seed_list", "architecture"}
+    assert fields <= cli.field_comments(kind).keys()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,4 +1,4 @@
-"""experiments.cut, clean, lottery and clean_report as typed, on a model built by hand and a small sweep."""
+"""experiments.cut, clean, lottery, clean_report and compress as typed, on a built model and a small sweep."""
 
 import json
 
@@ -61,4 +61,16 @@ def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     done = command("clean_report", f"--results={tmp_path}/results")
     assert done.returncode == 0, done.stderr
     assert "| cut_steps=10 |" in done.stdout
-    assert "Keys predicted" in (tmp_path / "results" / "clean.md").read_text()
+    assert "## Keys predicted" in done.stdout
+
+
+def test_every_seed_of_a_run_has_its_length(tmp_path):
+    """The rows of compress.json that docs/results/complete.md reads."""
+    muddy_run(tmp_path / "run")
+    done = command("compress", f"--workdir={tmp_path}/run --all_seeds")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "compress.json").read_text())
+    (row,) = record["seeds"]
+    assert (row["seed"], row["verdict"]) == (0, "muddy")
+    assert (row["lengths"], row["length_of_answers"]) == (record["lengths"], record["length_of_answers"])
+    assert row["curve"][-1]["n_parameters"] == record["curve"][-1]["n_parameters"]

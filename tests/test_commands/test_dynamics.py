@@ -38,7 +38,7 @@ def run(tmp_path_factory):
 def test_dynamics_of_a_run(run):
     result = command("dynamics", f"--workdir={run}")
     assert result.returncode == 0, result.stderr
-    assert "test accuracy at least 0.99" in result.stdout
+    assert "test accuracy is at least 0.99" in result.stdout
     report = json.loads((run / "dynamics.json").read_text())
     assert report["steps"] == [0, 1, 2, 3, 4, 6, 12, 24]
     assert [seed["seed"] for seed in report["seeds"]] == [0, 1]

@@ -72,7 +72,7 @@ def test_a_model_goes_out_and_comes_back_bit_for_bit(tmp_path):
     ((status, _, err),) = commands("bounds", f"--workdir={tmp_path}/theirs --k=9")
     (answer,) = problem.answers
     assert status == 2
-    assert f"k=9 is no key frequency of this circuit: those are {answer.k}" in err
+    assert f"k=9 is not a key frequency of this circuit: those are {answer.k}" in err
 
 
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path):
     cases = {
         f"{zhong}good.pt --config={files}/layers.json": "n_layers is 2; only 1 can be read",
         f"{zhong}good.pt --config={files}/gelu.json": "act_fn is 'GeLU'; only ReLU",
-        f"{zhong}good.pt --config={files}/list.json": "is no JSON object",
+        f"{zhong}good.pt --config={files}/list.json": "is not a JSON object",
         f"{zhong}good.pt --config={files}/none.json": "none.json cannot be read",
         f"{zhong}good.pt --attention_rate=2": "attention_rate must be in [0, 1], got 2.0",
         f"{zhong}good.pt --min_accuracy=2": "min_accuracy must be in [0, 1], got 2.0",

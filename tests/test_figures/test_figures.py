@@ -302,7 +302,7 @@ WITH_FREQUENCY = (figures.finite_sum_to_integral, figures.rectangles, figures.ba
 
 @pytest.mark.parametrize("figure", [*WITH_FREQUENCY, figures.phase_relation])
 def test_k_that_is_no_key_frequency(reading, empty, figure):
-    with pytest.raises(ValueError, match=r"k=5 is no key frequency of this circuit: those are"):
+    with pytest.raises(ValueError, match=r"k=5 is not a key frequency of this circuit: those are"):
         figure(reading, 5)
     with pytest.raises(ValueError, match="has no key frequency"):
         figure(empty)

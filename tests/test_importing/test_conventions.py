@@ -249,7 +249,7 @@ def test_a_flag_leaves_nothing_to_try(circuit):
     state = CONVENTIONS["zhong"].example(circuit)
     found = detect.read(state, attention_rate=1.0, attention_scale="1/n_ctx")
     assert found.others == ()
-    with pytest.raises(ValueError, match="d_model 44 is no multiple of 3 heads"):
+    with pytest.raises(ValueError, match="d_model 44 is not a multiple of 3 heads"):
         detect.read(CONVENTIONS["torch_linear"].example(circuit), n_heads=3)
 
 

@@ -145,7 +145,7 @@ BROKEN = {
     "width": (changed(W_V=zeros(3, 12, 5)), "W_V has shape .3, 12, 5., 3 heads of width 5: .* 12 / 3"),
     "positions": (changed(W_pos=zeros(5, 12)), "pos_embed.W_pos has 5 positions"),
     "columns": (changed(W_U=zeros(12, 6)), "embed.W_E has 7 tokens and unembed.W_U 6 columns"),
-    "even": (changed(W_U=zeros(12, 8), W_E=zeros(8, 12)), "p must be odd and at least 3, got 8"),
+    "two": (changed(W_U=zeros(12, 2), W_E=zeros(2, 12)), "p must be at least 3, got 2"),
     "integers": (
         changed(W_U=np.zeros((12, 7), int)),
         "unembed.W_U must hold floating-point numbers, got int64",
@@ -258,7 +258,7 @@ REFUSED_PT = {
     "negative": (one(edit=lambda x: x.replace(b"(J\x03\0\0\0J\x01", b"(J\xff\xff\xff\xffJ\x01")), "stride"),
     "compressed": (one(compression=zipfile.ZIP_DEFLATED), "compressed"),
     "not_a_dict": (plain_pickle([1, 2]), "no state dict"),
-    "not_a_tensor": (plain_pickle({"epoch": 3}), "'epoch' is no tensor"),
+    "not_a_tensor": (plain_pickle({"epoch": 3}), "'epoch' is not a tensor"),
     "no_zip": (
         lambda path: path.write_bytes(b"\x80\x02}."),
         "neither a zip of tensors nor what torch.save wrote",

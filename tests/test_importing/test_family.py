@@ -51,7 +51,7 @@ def test_steps_of_a_run_go_into_one_workdir_and_dynamics_reads_them(tmp_path):
     accuracies = [(row["train_accuracy"], row["test_accuracy"]) for row in seed["rows"]]
     assert accuracies[0][0] < 0.5
     assert accuracies[1:] == [(1.0, 1.0), (1.0, 1.0)]
-    assert "The pairs trained on are not known" in (tmp_path / "run" / "dynamics.md").read_text()
+    assert "The training pairs are not known" in (tmp_path / "run" / "dynamics.md").read_text()
 
 
 def test_seeds_go_into_one_workdir_and_summaries_count_them(tmp_path):

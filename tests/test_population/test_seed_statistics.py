@@ -205,7 +205,7 @@ def test_the_map_counts_along_the_lines_of_a_cross():
     assert keys["double_is_key"]["auc"] < 0.5  # the muddy key, k = 3, has its double among the keys
     assert sweep_map.spread([3.0, None, 1.0, 2.0])["median"] == 2
     assert sweep_map.spread([None]) is None
-    text = document_text(map_document(record | {"unfinished": ["c9"]}, found))
+    text = document_text(map_document(record | {"unfinished": ["c9"]}))
     assert "c9" in text
     assert "train_fraction (d_mlp=64, loss=log1p): 0.4: 0/3, 0.6: 1/3, 0.8: 1/3" in text
     assert sweep_map.value_text(True) == "True"
@@ -244,7 +244,7 @@ def test_a_statistic_added_to_the_registry_is_in_every_place(monkeypatch):
     assert record["all_seeds"]["distributions"]["dummy"]["all"]["min"] == pytest.approx(20 / 7)
     assert "dummy" in {r["predictor"] for r in record["what_decides"]}
     assert "dummy_key" in {r["predictor"] for r in record["what_decides_keys"]}
-    text = document_text(map_document(record | {"unfinished": []}, found))
+    text = document_text(map_document(record | {"unfinished": []}))
     assert [text.count(word) for word in (" a dummy of a key |", " dum |")] == [1, 1]
     assert text.count(" a dummy |") == 2  # predictors, and the distributions
     rows = found[1].last

@@ -158,14 +158,21 @@ def test_the_verdict_gives_its_reasons(reading, results):
     muddy = analysis | {"frequencies": spoiled, "closed_form": analysis["closed_form"] | {"r2_full": 0.5}}
     own = results | {"analysis.json": muddy | {"accuracy": 1.0}}
     text, _ = html.page(reading, own, {}, STAGES)
-    said = text[text.index("This circuit is") : text.index('<section id="waves')]
-    first, *reasons = re.split("Why: |; ", " ".join(re.sub(r"<[^>]*>", "", said).split()))
-    assert first.endswith("is muddy: every answer is right, but what follows describes it only in part. ")
+    said = text[text.index("The theory describes") : text.index('<ul class="claims')]
+    first, *reasons = re.split("The reasons are: |; ", " ".join(re.sub(r"<[^>]*>", "", said).split()))
+    assert first.startswith("The theory describes this circuit in part. Every answer is right.")
     assert reasons == [
-        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, above 0.03" for f in spoiled
-    ] + ["the closed form explains 0.5000 of the logit variance, below 0.99."]
+        f"for k = {f['k']} the circular standard deviation of ψ − 2φ is - rad, and a clean circuit has at "
+        f"most "
+        "0.03"
+        for f in spoiled
+    ] + [
+        "the closed form explains 0.5000 of the logit variance, and a clean circuit has at least 0.99. "
+        "Such a circuit is called muddy."
+    ]
     text, _ = html.page(reading, results | {"analysis.json": muddy | {"accuracy": 0.9}}, {}, STAGES)
-    assert "This circuit is <b>failed</b>" in text
+    assert "Some answers are wrong." in text
+    assert "Such a circuit is called <i>failed</i>" in text
 
 
 def test_packed_tables_and_the_limit(reading, monkeypatch):
@@ -320,4 +327,4 @@ def test_nothing_is_wider_than_a_phone_and_colours_follow_the_scheme(shown, sche
 
 def test_data_holds_only_finite_json(written):
     text = re.search(r'id="data">(.*?)</script>', written[0].read_text(), re.DOTALL).group(1)
-    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))

@@ -64,7 +64,7 @@ def test_no_key_frequency():
     record = secondary_record(None)
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert set(record) >= {"r2_steps", "frequencies", "flatness", "ablations", "cross_talk"}
-    assert document_text(document(record)).startswith("no key frequency")
+    assert document_text(document(record)).startswith("There is no key frequency")
 
 
 def artists(fig, gid):

@@ -101,4 +101,4 @@ def test_every_bound_has_a_row():
 
 def test_a_record_without_key_frequencies_has_no_table():
     (text,) = bounds.document({"frequencies": [], "logit_bound": None})
-    assert text.startswith("no key frequency")
+    assert text.startswith("There is no key frequency")

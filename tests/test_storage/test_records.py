@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,6 +22,8 @@ def test_a_record_says_what_it_is_and_what_it_is_about(tmp_path):
     read = records.read_record(tmp_path / "bounds.json", "bounds")
     assert read == written
     assert read.pop("time").endswith("+00:00")
+    assert f"jax {jax.__version__}" in read.pop("machine")
+    assert read.pop("commit") == records.commit()
     digest = sha256_of_params(model.params)
     assert read == {
         "schema": "bounds",
@@ -48,7 +51,7 @@ def test_a_file_from_before_the_header_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no bounds record, or a part of one"),
+        ("{", "is not a bounds record, or only a part of one"),
         ("[1]", "holds no JSON object"),
         ('{"schema_version": 2}', "schema version 1, got bounds 2"),
         ('{"schema": "width", "schema_version": 1}', "schema version 1, got width 1"),

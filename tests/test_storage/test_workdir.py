@@ -150,7 +150,7 @@ def test_metrics_append_read_and_truncate(workdir):
     workdir.truncate_metrics(2)
     assert [row["step"] for row in workdir.read_metrics()] == [0, 1, 2]
     for line in (workdir.path / "metrics.jsonl").read_text().splitlines():
-        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 def test_digests():

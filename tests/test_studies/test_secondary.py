@@ -78,7 +78,7 @@ def slow_logits(circuit):
 
 
 def slow_profile(logits, k):
-    """What logits [a, b, c] have in the place of Z_k G_k(d), by a loop over the inputs."""
+    """What logits [a, b, c] have instead of Z_k G_k(d), by a loop over the inputs."""
     total = np.zeros(P, complex)
     for a in range(P):
         for b in range(P):
@@ -245,7 +245,7 @@ def test_terms_of_planted_products():
     np.testing.assert_allclose(terms, expected, atol=ATOL)
 
 
-# Who levels a frequency.
+# Which neurons remove the dependence on a-b of a frequency.
 
 
 @pytest.mark.parametrize("name", ["others", "skip", "noisy"])
@@ -281,7 +281,7 @@ def test_linear_paths_by_slow_loops(name):
 
 def test_a_frequency_levelled_by_the_skip_path():
     index, own, read = frequency("skip", 5)
-    # 2 size cos(w d), set beside -pi gamma Z cos(w d).
+    # 2 size cos(w d), compared with -pi gamma Z cos(w d).
     expected = 6.0 / (np.pi * float(read.rule.scale))
     np.testing.assert_allclose(study("skip").cross.gamma[index, -1], expected, rtol=1e-9)
     assert own.differences["paths"] < NODES_RTOL < 0.02 < own.differences["harmonics"]
@@ -292,7 +292,7 @@ def test_a_frequency_levelled_by_the_skip_path():
 def test_a_frequency_levelled_by_the_neurons_of_twice_it():
     index, own, _ = frequency("others", 4)
     twice, _, _ = frequency("others", 8)
-    # Half of sum_i alpha_i 0.2 cos(w d), set beside pi gamma Z = gamma sum_i alpha_i beta_i / 2.
+    # Half of sum_i alpha_i 0.2 cos(w d), compared with pi gamma Z = gamma sum_i alpha_i beta_i / 2.
     expected = 0.2 / 1.0
     np.testing.assert_allclose(study("others").cross.gamma[index, twice], expected, rtol=1e-9)
     np.testing.assert_allclose(study("others").cross.gamma[index, index], 0, atol=ATOL)

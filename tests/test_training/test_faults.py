@@ -162,7 +162,7 @@ def test_damaged_metrics_are_said_before_anything_is_done(half):
     with pytest.raises(ValueError, match=r"metrics.jsonl is damaged: line 1"):
         training.run(CONFIG, half)
     file.write_text("3\n")
-    with pytest.raises(ValueError, match=r"metrics.jsonl is damaged: line 1 is no row of a step \(3\)"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl is damaged: line 1 is not a row of a step \(3\)"):
         training.run(CONFIG, half)
 
 

@@ -24,7 +24,13 @@ step = jax.jit(train.train_step, static_argnums=2)
 steps = jax.jit(train.run_steps, static_argnums=(2, 3))
 evaluate = jax.jit(train.evaluate, static_argnums=2)
 
-VARIANTS = {"mainline": {}, "no_eq": NO_EQ, "frozen": {"biases": "frozen"}, "standard": {"loss": "standard"}}
+VARIANTS = {
+    "mainline": {},
+    "no_eq": NO_EQ,
+    "frozen": {"biases": "frozen"},
+    "standard": {"loss": "standard"},
+    "even": {"p": 12},
+}
 
 
 def specs_of(config, seeds):

@@ -1,8 +1,8 @@
 """Bounds on the quadrature error by classical arguments: trivial, angle, Lipschitz, Koksma, L2.
 
-They bound the same sup_t |F(t)| as `supremum.supremum`, in units of 2/3, and are far looser. Koksma's,
-the L2 and the Lipschitz bounds hold for psi = 2 phi (for other psi add `angle_bound`), the first two for
-real weights of either sign.
+They bound the same sup_t |F(t)| as `supremum.supremum`, in units of 2/3, and are far looser. Koksma's bound,
+the L2 bound and the Lipschitz bound hold for psi = 2 phi (for other psi add `angle_bound`). The first two
+hold for real weights of either sign.
 
 Letters: n nodes; those of weight 0 change nothing. Source: docs/theory.md sections 2.7 and 3.2.
 
@@ -22,7 +22,7 @@ range of G, or its mean:
 V: with x = t + phi and z = s - 2t, h = cos x cos(2x + z) on |x| <= pi/2 and
 h' = -(3 sin(3x + z) + sin(x + z)) / 2. At z = 0, h = 2 cos^3 x - cos x falls from 0 to -2/(3 sqrt 6),
 rises to 1 and returns: a variation of 2 + 4 sqrt(6)/9 = 3.08866. No other z has more than that by
-5.6e-4: the variation changes by at most integral |3 cos(3x + z) + cos(x + z)| / 2 <= 3.52 a unit of z
+5.6e-4: the variation changes by at most integral |3 cos(3x + z) + cos(x + z)| / 2 <= 3.52 per unit of z
 (Cauchy-Schwarz), and a test finds no more than 3.08867 on 20,001 values of z, 3.2e-4 apart. The L2
 norm of h' is the same for all z: its square integrates to (9 + 1) pi / 8.
 """

@@ -1,12 +1,12 @@
-"""Floating-point error, counted: what turns a computed number into a proven one.
+"""Floating-point errors, counted: they turn a computed number into a proven one.
 
 The model of arithmetic is the usual one (Higham, Accuracy and Stability of Numerical Algorithms,
 chapters 2 to 4): every +, -, *, /, sqrt has relative error at most u, the unit roundoff; a sum of k
 terms, in whatever order it is formed, has error at most gamma_{k-1} times the sum of moduli; a complex
 product has sqrt(2) gamma_2. Sine and cosine of a float are assumed to have absolute error at most 4 u.
 In float64 on CPU XLA's stay below 1 u (tests/test_bounds/test_supremum.py measures them against balls),
-and 2 ulp, a usual guarantee elsewhere, are 2 u. In float32 nobody checked: there a slack is only an
-estimate.
+and 2 ulp, a usual guarantee elsewhere, are 2 u. In float32 this was not checked, so a slack is only an
+estimate there.
 """
 
 from typing import NamedTuple
@@ -16,8 +16,10 @@ import jax.numpy as jnp
 
 
 class Enclosure(NamedTuple):
-    """A computed number and its rounding: what is claimed holds in real arithmetic, for the float64
-    inputs read as exact reals, with `upper` as a bound from above and with `lower` as a bound from below."""
+    """A computed number and a bound on its rounding error.
+
+    `upper` is a bound from above and `lower` a bound from below. Both hold in real arithmetic, for the
+    float64 inputs read as exact reals."""
 
     value: jax.Array  # any shape, as computed
     slack: jax.Array  # () at least 0
@@ -31,12 +33,12 @@ class Enclosure(NamedTuple):
         return self.value - self.slack
 
     def over(self, unit: float | jax.Array) -> "Enclosure":
-        """In another unit, above 0."""
+        """The same in another unit, which is above 0."""
         return Enclosure(self.value / unit, self.slack / unit)
 
 
 def sum_of(*parts: Enclosure) -> Enclosure:
-    """The sum of bounds bounds the sum."""
+    """The enclosure of the sum: values and slacks add up."""
     return Enclosure(*(sum(x) for x in zip(*parts, strict=True)))
 
 

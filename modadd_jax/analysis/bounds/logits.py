@@ -1,11 +1,11 @@
-"""How far the logits can be from a closed form, without computing the logits.
+"""Bounds the distance of the logits from a closed form, without computing the logits.
 
 With W the class-centred w_logit and K key frequencies k write, for neurons i of a key frequency,
 
     W_i[c] = Re sum_k w_i(k) (e^{i w_k c} + conj(f_k[c])) + rest_i[c],
 
-w_i(k) the Fourier coefficient of the row and f, [K, p], what makes the rest least (w_logit has rank 2K
-to a few per mille, but its 2K output waves are not pure cosines). The class-centred logits are then
+where w_i(k) is the Fourier coefficient of the row and f, [K, p], makes the rest smallest. (w_logit has rank
+2K to a few per mille, but its 2K output waves are not pure cosines.) The class-centred logits are then
 
     sum_k Re[(P_k + S_k) e^{i w_k c}] + sum_k Re[P_k conj(f_k[c])] + sum_i h_i rest_i[c] + other neurons
     + rest of the skip path,        P_k(a, b) = sum_i ReLU(u_i(a) + v_i(b)) w_i(k),
@@ -22,11 +22,11 @@ for all b, two events per neuron and a prefix sum. The same with u and v exchang
 
     sum_i (u_i(a) + v_i(b)) w_i(k) [u_i^+(a) + v_i^+(b) > 0].
 
-With the minorants instead of the majorants the arcs are shorter. In both arcs a neuron is active
-for certain, in neither it is not; in between u_i + v_i is in (-e_i(a) - e_i(b), e_i(a) + e_i(b)], e the
-larger distance of a table from its two envelopes. The mean of the two sums has half of u_i + v_i there,
-which is wrong by at most (e_i(a) + e_i(b))/2. The sum of that over the neurons in between is again a
-difference of two such sums. No phase, waveform or linearisation enters.
+With the minorants instead of the majorants the arcs are shorter. In both arcs a neuron is certainly active,
+and outside both it is certainly not. In between u_i + v_i is in (-e_i(a) - e_i(b), e_i(a) + e_i(b)], where e
+is the larger distance of a table from its two envelopes. There the mean of the two sums contains half of u_i
++ v_i, which is wrong by at most (e_i(a) + e_i(b))/2. The sum of these errors over the neurons in between is
+again a difference of two such sums. No phase, waveform or linearisation enters.
 
 The cost is O(p m (K + log p) + p^2 K^2), of which the last term is the prefix sums: linear in the
 parameters of the circuit (3 p m + 2 p^2 numbers) where there are few key frequencies.
@@ -47,7 +47,7 @@ from modadd_jax.analysis.bounds.enclosure import Enclosure, cis, gamma_n, modulu
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.circuit import Circuit
 
-BLOCK = 8  # places summed one by one: there are few blocks then, and few operations to compile
+BLOCK = 8  # places summed one by one, so that there are few blocks and few operations to compile
 
 
 class Orders(NamedTuple):
@@ -75,15 +75,15 @@ class Arcs(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What does not depend on the closed form. Units: logits."""
+    """The parts that do not depend on the closed form, in logits."""
 
     waves: jax.Array  # [p, p, K] complex, P_k + S_k at the pair (a, b), P_k the mean of the arcs' two sums
-    doubt: jax.Array  # [p, p] what neurons can add whose envelopes disagree on whether they are active
+    doubt: jax.Array  # [p, p] largest contribution of neurons whose envelopes disagree on activity
     distortion: jax.Array  # [p, p] sum_k |P_k| max_c |f_k[c]|
     readout: jax.Array  # [p, p] sum_i h_i |rest_i| of neurons of key frequencies
     others: jax.Array  # [p, p] sum_i h_i |W_i| of all other neurons
     skip: jax.Array  # [p, p] rest of the skip path
-    trivial: jax.Array  # () what the network can put out at most: sum_i max h_i max_c |W_i| + skip path
+    trivial: jax.Array  # () the largest output of the network: sum_i max h_i max_c |W_i| + skip path
     slack: jax.Array  # () rounding
 
 
@@ -319,7 +319,7 @@ def logit_bound(sums: Sums, k: jax.Array, contributions: jax.Array) -> LogitBoun
     """Bound of max |class-centred logits - closed form| over all a, b, c, in O(p^2 K).
 
     Holds in real arithmetic for the circuit and the contributions read as exact reals, whatever the
-    circuit is: neurons that are no waves make the bound loose, not wrong.
+    circuit is. Neurons that are not waves make the bound loose, not wrong.
 
     Args:
       sums: of `logit_sums` for the same k.

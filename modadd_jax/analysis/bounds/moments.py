@@ -30,7 +30,7 @@ class Series(NamedTuple):
 
     bound: Enclosure  # () sup |F| <= bound.upper: sum |r_j M_j| + tail
     mean_square: Enclosure  # () sup |F| >= mean_square.lower: the root of that of F cut at 2J
-    tail: jax.Array  # () what the moments |j| > 2J can add at most
+    tail: jax.Array  # () the largest contribution of the moments |j| > 2J
     dominant: jax.Array  # () int, the j of the largest |r_j M_j|, in -2J .. 2J
     share: jax.Array  # () that term's share of sum |r_j M_j|, in [0, 1]
 

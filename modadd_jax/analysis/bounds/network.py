@@ -20,11 +20,11 @@ from modadd_jax.circuit import Circuit, all_logits
 
 
 class Residuals(NamedTuple):
-    """Bounds of what a frequency's neurons are off from waves."""
+    """Bounds on the distance of a frequency's neurons from waves."""
 
     pre: Enclosure  # sup |sum_i (h_i - model h_i) beta_i cos(w c + psi_i)|
     readout: Enclosure  # sup |sum_i h_i (W_i - model W_i)[c]|, W class-centred
-    trivial: Enclosure  # what the neurons can put out at most: sum_i max h_i max_c |W_i|
+    trivial: Enclosure  # the largest output of the neurons: sum_i max h_i max_c |W_i|
 
 
 class Truth(NamedTuple):

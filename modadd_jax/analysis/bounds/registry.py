@@ -1,16 +1,16 @@
 """The bounds of one key frequency: one entry for each, from which record, tables and figures are made.
 
 To add a bound, write its function and its entry in `BOUNDS` (docs/extending.md). Everything is relative to
-2/3, the size of the integral; logits of one frequency are then in units of (4/3) Z_k, the largest value of
-its closed form. Functions here are pure, for one frequency, vmappable.
+2/3, the size of the integral. Logits of one frequency are then in units of (4/3) Z_k, the largest value of
+its closed form. The functions here are pure and take one frequency; they can be vmapped.
 
-**Totals.** With both residuals, replacing the neurons by waves leaves the rule, so
+**Totals.** If both residuals are added, every neuron can be replaced by its wave, and the rule is left. So
 
     total           = sweep_psi + pre_residual + w_residual,
     total_lipschitz = angle + lipschitz_relu + pre_residual + w_residual     (the paper's chain)
 
-bound the frequency's logits against (4/3) Z_k |cos(w(a-b)/2 + delta)| cos(w(a+b-c)), over (4/3) Z_k; the
-factor |cos| <= 1 of the quadrature's error is dropped.
+bound the distance of the frequency's logits from (4/3) Z_k |cos(w(a-b)/2 + delta)| cos(w(a+b-c)), divided by
+(4/3) Z_k. The factor |cos| <= 1 of the quadrature's error is dropped.
 Source: docs/theory.md sections 2.7, 3.2 and 3.3; paper, section 5.
 """
 
@@ -53,7 +53,7 @@ class RuleInCircuit:
 
     @cached_property
     def trivial_rule(self) -> Enclosure:
-        """The most that the rule can put out, whatever it computes."""
+        """The largest output that the rule can have, whatever it computes."""
         return classical.trivial_bound(self.rule.omega)
 
     @cached_property
@@ -137,7 +137,7 @@ _total = _of_network(lambda r: r.truth.total)
 
 # In the order of the argument: quadrature, its parts, residuals, totals.
 BOUNDS: tuple[BoundSpec, ...] = (
-    _rule("sweep", lambda r: r.ideal.bound, "sweep", "sweep", attained=lambda r: r.ideal.attained),
+    _rule("sweep", lambda r: r.ideal.bound, "supremum", "supremum", attained=lambda r: r.ideal.attained),
     _rule("lipschitz_relu", lambda r: r.lipschitz, "Lipschitz", "Lipschitz"),
     _rule("koksma", lambda r: classical.koksma_bound(r.rule.phi, r.rule.omega), "Koksma", "Koksma"),
     _rule("l2", lambda r: classical.l2_bound(r.rule.phi, r.rule.omega), "L2", "$L_2$"),
@@ -145,8 +145,8 @@ BOUNDS: tuple[BoundSpec, ...] = (
     _abs(
         "sweep_abs",
         lambda r: supremum(r.rule.phi, 2 * r.rule.phi, r.rule.omega, "abs").bound,
-        "abs part: sweep",
-        "sweep, abs",
+        "abs part: supremum",
+        "supremum, abs",
     ),
     _abs(
         "lipschitz_abs",
@@ -156,10 +156,10 @@ BOUNDS: tuple[BoundSpec, ...] = (
     ),
     _id("id_exact", lambda r: moments.id_error(*r.nodes), "id part: exact", "id, exact"),
     _angle("angle", lambda r: r.angle, "angle, psi for 2 phi", "angle"),
-    _own("sweep_psi", lambda r: r.own.bound, "sweep with psi", r"sweep, $\psi_i$"),
+    _own("sweep_psi", lambda r: r.own.bound, "supremum with psi", r"supremum, $\psi_i$"),
     _pre("pre_residual", lambda r: r.residuals.pre, "pre-activation residual", "pre-activation"),
     _readout("w_residual", lambda r: r.residuals.readout, "W_L residual", "$W_L$"),
-    _total("total", lambda r: sum_of(r.own.bound, *r.residuals[:2]), "total (sweep)", "total"),
+    _total("total", lambda r: sum_of(r.own.bound, *r.residuals[:2]), "total (supremum)", "total"),
     _total(
         "total_lipschitz",
         lambda r: sum_of(r.angle, r.lipschitz, *r.residuals[:2]),
@@ -186,7 +186,7 @@ def frequency_truth(given: RuleInCircuit) -> dict[str, jax.Array]:
 def bound_numbers(found: dict[str, Bounded]) -> dict[str, jax.Array]:
     """The numbers of `frequency_bounds` under their names in analysis.json and bounds.json.
 
-    "naive" is the trivial bound of the rule.
+    "naive" is the JSON key of the trivial bound of the rule.
     """
     numbers = {}
     for spec in BOUNDS:

@@ -1,4 +1,4 @@
-"""The supremum of the quadrature error, between two numbers 2 % apart (the "sweep" of the tables).
+"""The supremum of the quadrature error, between two numbers 2 % apart (`sweep` in JSON).
 
 The rule (phi, psi, omega) approximates (2/3) cos(s - 2t) by
 sum_i omega_i ReLU(cos(t + phi_i)) cos(s + psi_i), with error Re[e^{is} F(t)],
@@ -11,7 +11,7 @@ node switches on or off; M pieces of each gap between neighbouring breakpoints.
 Source: docs/theory.md section 3.2.
 
 **Upper bound.** In a gap F = A e^{it} + B e^{-it} - (2/3) e^{-2it}, with
-A = (1/2) sum_on omega e^{i(psi + phi)} and B = (1/2) sum_on omega e^{i(psi - phi)} kept up by
+A = (1/2) sum_on omega e^{i(psi + phi)} and B = (1/2) sum_on omega e^{i(psi - phi)}, updated by
 prefix sums. Whatever A and B are,
 
     F'' + F = 2 e^{-2it}.

@@ -197,7 +197,7 @@ def _form_record(form: FormBound) -> dict[str, Any]:
 
 
 def summarize_bounds(table: BoundTable | Reading) -> dict[str, Any]:
-    """What analysis.json holds of the bounds: Python floats, ints, bools and None.
+    """The bounds as in bounds.json and analysis.json: Python floats, ints, bools and None.
 
     {"frequencies": [bounds of each key frequency, heaviest first], "logit_bound": {total, true, naive,
     non_vacuous, terms} for the form "full", and the same for every form in "forms"}. A frequency's

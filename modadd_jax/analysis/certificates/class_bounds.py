@@ -24,7 +24,7 @@ Where Z, spread and height come from is left open (`KeyCoefficients`): sums over
 (`linear`), or the integral and bounds of the distance from it (`integral`).
 Letters in shapes: p modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`.
-Source: docs/certificate.md, sections 3 and 4.
+Source: docs/certificates.md, sections 3 and 4.
 """
 
 from typing import NamedTuple

@@ -11,10 +11,10 @@ Sort -x_i once; then on_i(a, b) says that a's rank in this order is below level(
 -x_i(a') < y_i(b), and the a that switch between two neighbours in the order are those whose rank lies
 between their levels. Comparisons of floats are exact, so that both halves of S agree on who is on.
 
-`bounds.logits` has another way to such sums: envelopes that rise and fall once make exactly two events
-and a doubt, with static shapes. Here every switch is an event and nothing is in doubt.
+`bounds.logits` computes such sums differently: envelopes that rise and fall once give exactly two events and
+a bounded doubt, with static shapes. Here every switch is an event, and nothing is in doubt.
 Letters in shapes: p modulus, m neurons, K frequencies, L columns, E capacity for events.
-Source: docs/certificate.md, section 2.
+Source: docs/certificates.md, section 2.
 """
 
 from typing import NamedTuple
@@ -45,7 +45,7 @@ class Events(NamedTuple):
 def _count_below(ascending: jax.Array, x: jax.Array) -> jax.Array:
     """How many numbers of each ascending row [m, p] are below each x [m, n]: [m, n] int.
 
-    Bisection by falling powers of two, one comparison of floats a step.
+    Bisection by falling powers of two, with one comparison of floats per step.
     """
     p = ascending.shape[1]
     below = jnp.zeros(x.shape, jnp.int32)

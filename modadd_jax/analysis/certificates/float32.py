@@ -1,15 +1,17 @@
-"""From the weights' logits to the tables' and the program's: the two roundings that no circuit shows.
+"""The two rounding errors outside of the circuit: folding the weights, and running the program in float32.
 
-A certificate makes two statements, and keeps them apart.
+A certificate makes two separate statements.
 
 - **Real arithmetic**: the logits that the float32 weights, read as exact reals, define. The proof works
   on the tables (u, v, W_L, s_a, s_b) as `circuit.fold` computes them in float64: `fold_error`.
 - **The program**: the logits that `model.apply` computes in float32: `program_error`.
 
-Both are bounds of how far any margin can move. The model of arithmetic is that of `enclosure`; a matrix
+Both bound how far any margin can move. The model of arithmetic is that of `enclosure`; a matrix
 product of inner length n, whatever the order of its sums, has error at most (gamma_n + 2 eps + eps^2)
-|x| |W|, eps the rounding of its operands (`OPERAND_ROUNDING`). No overflow, and attention scores finite.
-Letters in shapes: p modulus, D d_model, H heads, E d_head, m neurons. Source: docs/certificate.md, section 5.
+|x| |W|, eps the rounding of its operands (`OPERAND_ROUNDING`). There must be no overflow, and attention
+scores must be finite.
+Letters in shapes: p modulus, D d_model, H heads, E d_head, m neurons.
+Source: docs/certificates.md, section 5.
 """
 
 from functools import partial
@@ -65,11 +67,10 @@ def _inputs(params: Params, config: ModelConfig) -> list[jax.Array]:
 def program_error(params: Params, config: ModelConfig, precision: str) -> jax.Array:
     """How far a float32 margin can be from the exact one, () in logits.
 
-    Every step at the last position makes an error of its own, and the exact network carries it on,
-    through the product of the matrices behind it, as ReLU is 1-Lipschitz. A step's own error is
-    relative to the moduli that it sums: those of the exact values, largest over the inputs entry by
-    entry, and of the errors made before. The factor 1.001 covers that this number is computed in
-    float64.
+    Every step at the last position has an error of its own. The exact network propagates it through the
+    product of the matrices that follow, as ReLU is 1-Lipschitz. The error of a step is relative to the
+    moduli that it sums: those of the exact values, largest over the inputs entry by entry, plus the
+    errors made before. The factor 1.001 covers the rounding of this number, which is computed in float64.
 
     Args:
       params: float64, holding the float32 weights.

@@ -15,7 +15,7 @@ and remainders and O(K p^2 log p) for the series. No input's activations are sum
 events counted.
 Letters in shapes: p modulus, m neurons, N bins, K key frequencies, X extra directions, Q = K + X,
 R = 2K + X, D the d of `margins`.
-Source: docs/theory.md section 3.5; docs/certificate.md section 10.
+Source: docs/theory.md section 3.5; docs/certificates.md section 10.
 """
 
 from functools import partial

@@ -11,7 +11,7 @@ The terms of |l| <= L are summed as they are (`series`, `moments`, `quadrature`)
 
 the first bounded by `envelope`, the second the rest of the L2 discrepancy of the weighted phases.
 Letters in shapes: m neurons, N = K B bins, K key frequencies, X extra directions, Q = K + X, R = 2K + X,
-D the d of `margins`, L degree, C columns. Source: docs/certificate.md, section 10.
+D the d of `margins`, L degree, C columns. Source: docs/certificates.md, section 10.
 """
 
 from typing import NamedTuple

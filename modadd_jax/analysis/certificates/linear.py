@@ -1,13 +1,13 @@
 """The linear strategy: accuracy proven in time linear in the parameters of the circuit.
 
-`event_sums` gives the sums over the neurons that the theorem (`class_bounds`) asks for, for all p^2 inputs in
-O(p m) operations. Stage 1 is the theorem: a bound for each d = a - b and e at once, with Z_k(d) the mean of
-Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is
-still left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
-rounding slack of an exact sum, is proven.
+`event_sums` computes the sums over the neurons that the theorem (`class_bounds`) needs, for all p^2 inputs in
+O(p m) operations. Stage 1 is the theorem: one bound for each d = a - b and e, where Z_k(d) is the mean of
+Hhat_k. Stage 2 takes the (d, e) that stage 1 leaves, input by input (`margins`, low rank). Stage 3 computes
+what is still left exactly. The proof is therefore complete: every input is proven whose margin exceeds the
+required margin by more than the rounding slack of an exact sum.
 Letters in shapes: p modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
 D the d of `margins`, n items of a list.
-Source: docs/certificate.md, sections 2 to 5.
+Source: docs/certificates.md, sections 2 to 5.
 """
 
 from functools import partial
@@ -128,7 +128,7 @@ def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, s
 def stage2(
     circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, e: jax.Array
 ) -> jax.Array:
-    """Lower bounds [n, p (b)] of the margins of the listed (d, e), int [n] each; L + 4 operations a margin.
+    """Lower bounds [n, p (b)] of the margins of the listed (d, e), int [n] each; L + 4 operations per margin.
 
     `own`: of `own_logits`.
     """
@@ -186,7 +186,7 @@ def _integers(n: int) -> jax.ShapeDtypeStruct:
 
 
 def capacity_for(found: tuple[Switches, ...], p: int, m: int) -> int:
-    """Room for all events, in steps of p m so that like circuits share a compilation."""
+    """Room for all events, in steps of p m, so that similar circuits share a compilation."""
     most = max(int(side.n_events) for side in found)
     step = p * m
     return max(1, -(-most // step)) * step

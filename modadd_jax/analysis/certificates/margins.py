@@ -12,7 +12,7 @@ S = h basis over the activations h and rho[c] the norm of the rest's column c
 
 Rounding is counted as in `enclosure`; every slack holds in real arithmetic for the circuit's floats.
 Letters in shapes: p modulus, m neurons, K key frequencies, L columns, n items of a list.
-Source: docs/certificate.md, sections 1 and 3.
+Source: docs/certificates.md, sections 1 and 3.
 """
 
 from functools import partial
@@ -28,8 +28,8 @@ from modadd_jax.analysis.certificates.operations import Tally
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.circuit import Circuit
 
-# More keys than trained models have make event sums dear and prove nothing more: an untrained
-# circuit, in which most frequencies pass the threshold, is cut off here.
+# More keys than trained models have make event sums expensive and prove nothing more. An untrained circuit,
+# in which most frequencies pass the threshold, is limited here.
 MAX_KEYS = 8
 # Directions of W weaker than this share of the strongest are left to Cauchy-Schwarz. A clean model's
 # next direction is at 0.2 % and a muddy one's first at 2 % (seen): the choice between is not delicate.
@@ -37,7 +37,7 @@ DIRECTION = 0.01
 
 
 class Hints(NamedTuple):
-    """What a proof is told and never trusts. Wrong hints make it longer or weaker, not wrong."""
+    """Input of a proof that it does not trust. Wrong hints make the proof longer or weaker, not wrong."""
 
     k: jax.Array  # [K] int, key frequencies in 1..(p-1)//2
     group: jax.Array  # [m] int in 0..K-1: by the order of which of them the neuron's residues run
@@ -111,8 +111,8 @@ def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
 def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
     """Hints of as many numbers for every circuit near the one that `hints` are of. Eager.
 
-    Its keys and groups, and always `spare` directions more than it has, the strongest that the keys miss,
-    whatever they weigh: so that programs compile once for many edits of one circuit.
+    They have the same keys and groups, and always `spare` more directions: the strongest that the keys miss.
+    So programs compile once for many edits of one circuit.
     """
     p, n_extra = circuit.u.shape[0], hints.extra.shape[0] + spare
     return hints._replace(extra=jnp.asarray(_missed(circuit, np.asarray(hints.k))[1][: min(n_extra, p)]))

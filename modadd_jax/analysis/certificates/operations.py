@@ -1,11 +1,11 @@
-"""Operations of a traced program, counted: what "a fraction of brute force" means.
+"""Counts the operations of a traced program: the meaning of "a fraction of brute force".
 
 `count` walks the jaxpr of a function at given shapes. Nothing is compiled or run. Every operation on
-numbers is counted by the algorithm that it names, not by what a compiler makes of it; loops count
-their body once for each turn. Moving data (gather, reshape, transpose, select, copies) costs nothing,
-and address arithmetic, on integers and booleans, is counted apart: the loops of brute force have
-theirs too.
-Source: docs/certificate.md, section 6.
+numbers is counted by the algorithm that it names, and not by the compiled code. The body of a loop
+counts once for each turn. Moving data (gather, reshape, transpose, select, copies) costs nothing.
+Address arithmetic, on integers and booleans, is counted separately, because the loops of brute force
+have it too.
+Source: docs/certificates.md, section 6.
 """
 
 import collections
@@ -21,7 +21,7 @@ from modadd_jax.jax_internals import Jaxpr, JaxprEqn
 
 
 class Uncounted(NamedTuple):
-    """Stands where `Operations` would, for a program that could not be counted: its total is None."""
+    """Replaces `Operations` for a program that could not be counted. Its total is None."""
 
     reason: str
 
@@ -239,7 +239,7 @@ def count(function: Callable, *args) -> Operations:
 
 
 def tally(function: Callable, *args) -> Tally:
-    """As `count`, with the reason where it fails: a proof is worth having though its cost is not known.
+    """`count`, or the reason why it fails. A proof is useful even if its cost is unknown.
 
     A release of jax may bring primitives without a rule, and rename what the rules read.
     """

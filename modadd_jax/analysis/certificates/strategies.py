@@ -11,7 +11,7 @@ one protocol:
 - `Proof.operations` counts what it did, by step, from its own programs (`operations.count`), in the order in
   which it did it; `Proof.stage` says up to which of its stages each input needed it.
 
-`certify` makes the two statements of docs/certificate.md, section 5: of the weights in real arithmetic, and
+`certify` makes the two statements of docs/certificates.md, section 5: of the weights in real arithmetic, and
 of the float32 program.
 Letters in shapes: p modulus, m neurons, L columns.
 """
@@ -230,7 +230,7 @@ STRATEGIES: dict[str, Strategy] = {
         Strategy(
             "low_rank",
             low_rank,
-            "every activation, but a readout of low rank; the rest of it by Cauchy-Schwarz",
+            "every activation, but a readout of low rank; its remainder by Cauchy-Schwarz",
             False,
             (Stage("low_rank", "low rank", "margins"), Stage("low_rank + exact", "low rank, then exact")),
         ),
@@ -281,7 +281,7 @@ def statement(proof: Proof, slack: float) -> dict[str, Any]:
 
 
 def certify(params: dict[str, Any], config: Config, strategy: str = "auto") -> dict[str, Any]:
-    """The content of certificate.json but for the checkpoint's name: docs/certificate.md, section 7. Eager.
+    """The content of certificate.json but for the checkpoint's name: docs/certificates.md, section 7. Eager.
 
     Args:
       params: float32, of `config.model`; of a circuit its tables, see `certify_circuit`.

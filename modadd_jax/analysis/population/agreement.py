@@ -1,4 +1,4 @@
-"""Do two runs of the same seeds end as the same networks, and as networks of the same kind?
+"""Whether two runs of the same seeds end as the same networks, and as networks of the same kind.
 
 Plain numbers in and out: the rows of summary.json. Source: docs/theory.md sections 4.4 and 4.6.
 """
@@ -17,16 +17,16 @@ def _keys(row: Row) -> list[int] | None:
 
 
 def agreement(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
-    """Counts over the seeds that both have, and medians of the other's.
+    """Counts over the seeds that both runs have, and medians over the seeds of the other run.
 
     Args:
-      first, other: rows of summary.json, one for each seed; a seed that is not finite has a verdict alone.
+      first, other: rows of summary.json, one for each seed. A seed that is not finite has only a verdict.
     Returns:
-      seeds: how many both have; of these same_weights (bit for bit), same_keys, same_verdict; of the other's,
-      all_right, clean (with its Wilson interval), and the medians of r2_full and of the largest phase std
-      (rad), None where no seed has one.
+      seeds: the number of seeds that both runs have. Of these: same_weights (bit for bit), same_keys and
+      same_verdict. Of the other run: all_right, clean (with its Wilson interval), and the medians of r2_full
+      and of the largest phase std (rad), which are None if no seed has one.
     Raises:
-      ValueError: where the two have no seed in common.
+      ValueError: if the two runs have no seed in common.
     """
     own = {row["seed"]: row for row in first}
     pairs = [(own[row["seed"]], row) for row in other if row["seed"] in own]

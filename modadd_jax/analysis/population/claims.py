@@ -1,9 +1,9 @@
-"""The paper's claims counted over seeds: what share satisfies each, and how its numbers are distributed.
+"""The paper's claims counted over seeds: the share that satisfies each, and distributions of its numbers.
 
-A row is one seed of summary.json (`seed_statistics.seed_row` with relations and verdict); where a pass over
-the weights has added them it also holds `certificate` (real, float32: share of the inputs proven;
-operations_share) and `regression` (as in analysis.json). A claim that needs what a row lacks is not
-counted for it. Plain numbers in and out. Source: the paper, sections 4 and 5; docs/theory.md section 4.9.
+A row is one seed of summary.json (`seed_statistics.seed_row` with relations and verdict). A pass over the
+weights can add `certificate` (real and float32: share of the inputs proven; operations_share) and
+`regression` (as in analysis.json). A claim that needs something that a row lacks is not counted for this row.
+Plain numbers in and out. Source: the paper, sections 4 and 5; docs/theory.md section 4.9.
 """
 
 import math
@@ -17,17 +17,18 @@ from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, w
 Row = Mapping[str, Any]
 
 PHASE_R2 = 0.99  # the paper's Figure 3
-ONE_FREQUENCY = 0.9  # least median share of variance at a neuron's own frequency; ours, a round number
+ONE_FREQUENCY = 0.9  # smallest median share of variance at a neuron's own frequency; a round number
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-# Bounds of one key frequency against the trivial bound on the rule; those on half of the ReLU against half.
+# Bounds of one key frequency against the trivial bound on the rule. Bounds on one half of the ReLU are
+# compared with half of it.
 OF_RULE = ("sweep_upper", "sweep_psi", "lipschitz_relu", "koksma", "l2", "series", "angle")
 OF_PART = ("sweep_abs", "lipschitz_abs", "id_exact")
 OF_NETWORK = ("pre_residual", "w_residual", "total", "total_lipschitz")
 
 
 class Claim(NamedTuple):
-    """Something that holds of a seed or does not."""
+    """A statement that is true or false for a seed."""
 
     name: str  # in claims.json
     statement: str  # of one seed, in words
@@ -36,7 +37,7 @@ class Claim(NamedTuple):
 
 
 class Quantity(NamedTuple):
-    """A number of a seed, or one for each of its key frequencies."""
+    """A number of a seed, or one number for each of its key frequencies."""
 
     name: str  # in claims.json
     label: str
@@ -51,7 +52,7 @@ class Quantity(NamedTuple):
 
 
 def _all_keys(holds: Callable[[Mapping[str, Any]], bool]) -> Callable[[Row], bool]:
-    """Whether it holds of every key frequency; not where there is none."""
+    """Whether it holds for every key frequency; False if there is none."""
     return lambda row: bool(row["frequencies"]) and all(map(holds, row["frequencies"]))
 
 
@@ -76,7 +77,7 @@ def _verdict(name: str) -> Callable[[Row], bool]:
 
 
 CLAIMS: tuple[Claim, ...] = (
-    Claim("accuracy_1", "all p^2 inputs answered rightly", lambda r: r["n_wrong"] == 0, "accuracy 1"),
+    Claim("accuracy_1", "all p^2 inputs are answered correctly", lambda r: r["n_wrong"] == 0, "accuracy 1"),
     Claim(
         "phase_r2",
         f"psi = 2 phi with R^2 > {PHASE_R2} on every key",
@@ -97,31 +98,31 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "secondary_2k",
-        "of most neurons of every key, the second largest component is at 2k",
+        "for most neurons of every key, the second largest component is at 2k",
         _all_keys(lambda f: f["secondary_is_2k"] > 0.5),
         "secondary frequency at 2k",
     ),
     Claim(
         "rule_bounds",
-        "every bound on the rule below the trivial one, on every key",
+        "every bound on the rule is below the trivial bound, on every key",
         _bounds(OF_RULE),
         "non-vacuous",
     ),
     Claim(
         "part_bounds",
-        "every bound on its two halves below the trivial one, on every key",
+        "every bound on its two halves is below the trivial bound, on every key",
         _bounds(OF_PART, 0.5),
         "non-vacuous",
     ),
     Claim(
         "network_bounds",
-        "residuals and totals below the trivial bound, on every key",
+        "residuals and totals are below the trivial bound, on every key",
         _bounds(OF_NETWORK),
         "non-vacuous",
     ),
     Claim(
         "logit_bound",
-        "bound on the logits below the trivial one",
+        "bound on the logits is below the trivial bound",
         lambda r: r["logit_bound"]["total"] < r["logit_bound"]["naive"],
     ),
     *(
@@ -138,12 +139,12 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "form_adds",
-        "the closed form by itself answers all inputs rightly",
+        "the closed form by itself answers all inputs correctly",
         lambda r: r["closed_form"]["accuracy_full"] == 1,
     ),
     Claim(
         "levelled",
-        "clock explains more than pizza of the logits, and less once 2k is gone",
+        "clock explains more of the logits than pizza, and less once 2k is removed",
         lambda r: _fitted(
             r, lambda x: x["clock"] > x["pizza"] and x["clock_without_2k"] < x["pizza_without_2k"]
         ),
@@ -163,9 +164,9 @@ CLAIMS: tuple[Claim, ...] = (
         "certificate: fewer operations than brute force",
         lambda r: _certified(r, lambda c: c["operations_share"] < 1),
     ),
-    Claim("clean", "clean: described as in docs/theory.md section 4.4", _verdict("clean")),
-    Claim("muddy", "muddy: right, not described so well", _verdict("muddy")),
-    Claim("failed", "failed: some input answered wrongly, or not finite", _verdict("failed")),
+    Claim("clean", "clean: described well (docs/theory.md section 4.4)", _verdict("clean")),
+    Claim("muddy", "muddy: answers right, described in part", _verdict("muddy")),
+    Claim("failed", "failed: an input is answered wrongly, or training was not finite", _verdict("failed")),
 )
 
 
@@ -239,7 +240,7 @@ SHORT = {
     "w_logit_median": "own freq., $W_L$",
     "phase_r2": "phase $R^2$",
     "total": "(abs+id+angle) / trivial",
-    "sweep": "sweep with psi / trivial",
+    "sweep": "supremum with psi / trivial",
     "r2_primary": "$R^2$, |cos|",
     "r2_full": "$R^2$, gamma and t0",
     "clock": "clock's share",
@@ -268,10 +269,11 @@ def analysed(rows: Iterable[Row]) -> list[Row]:
 
 
 def count_claims(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each of CLAIMS the seeds that satisfy it of those of which it is known, with a Wilson interval.
+    """For each of CLAIMS: the seeds that satisfy it, of the seeds for which it is known, with a Wilson
+    interval.
 
-    A seed that is not finite satisfies nothing and fails; it counts for every claim that needs no pass over
-    the weights.
+    A seed that is not finite satisfies no claim and is failed. It counts for every claim that needs no pass
+    over the weights.
     """
     found = []
     for claim in CLAIMS:
@@ -322,9 +324,9 @@ def measure_quantities(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def pooled_gaps(rows: Sequence[Row]) -> dict[str, float] | None:
-    """Mean and standard deviation of all gaps of all key frequencies of all seeds; None without any.
+    """Mean and standard deviation of all gaps of all key frequencies of all seeds; None if there are none.
 
-    From those of each key: n neurons have n gaps on the circle.
+    They follow from those of each key frequency, as n neurons have n gaps on the circle.
     """
     keys = [f for row in analysed(rows) for f in row["frequencies"] if f["gap_std"] is not None]
     if not keys:
@@ -336,9 +338,9 @@ def pooled_gaps(rows: Sequence[Row]) -> dict[str, float] | None:
 
 
 def bound_table(rows: Sequence[Row], seed: int) -> dict[str, Any]:
-    """The paper's table of one seed, and its rows' mean and standard deviation over all keys of all rows.
+    """The paper's table for one seed, with mean and standard deviation over all keys of all seeds.
 
-    Raises ValueError where that seed was not read.
+    Raises ValueError if that seed was not read.
     """
     read = analysed(rows)
     one = next((row for row in read if row["seed"] == seed), None)
@@ -355,7 +357,7 @@ def bound_table(rows: Sequence[Row], seed: int) -> dict[str, Any]:
 
 
 def report(rows: Sequence[Row], seed: int) -> dict[str, Any]:
-    """All that claims.json holds about rows, but for its head."""
+    """Everything that claims.json holds about rows, except its header."""
     reasons = {row["seed"]: list(row["reasons"]) for row in rows if row["verdict"] != "clean"}
     return {
         "seeds": len(rows),

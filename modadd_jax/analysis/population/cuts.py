@@ -1,8 +1,8 @@
-"""What came of cutting keys: shares of clean seeds by rule, from the rows that experiments.cut wrote.
+"""Results of cutting keys: shares of clean seeds by rule, from the rows that experiments.cut wrote.
 
 A record has `seeds` (each with its reading `before`) and `branches` (networks that trained on after a cut, or
-without one, each with its `readings`); a reading holds plain lists over keys, heaviest first. Every key of
-every seed has a branch, so that any rule is a choice among them. Plain numbers in and out.
+without one, each with its `readings`). A reading holds plain lists over keys, heaviest first. Every key of
+every seed has a branch, so any rule is a choice among the branches. Plain numbers in and out.
 """
 
 import statistics
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, wilson
 
-# Below this a key's own gamma is weak: no clean seed of the mainline has a smaller one but for 2 of 96.
+# Below this a key's own gamma is weak: almost no clean seed of the mainline has a smaller one
+# (docs/results/paper.md).
 WEAK_GAMMA = 0.08
-# The least gamma that counts as help through linear paths: a sixth of that of a key of a clean circuit.
+# Smallest gamma that counts as help through linear paths: a sixth of the gamma of a key in a clean circuit.
 HELP = 0.02
 
 Reading = Mapping[str, Any]
@@ -28,12 +29,12 @@ class Outcome(NamedTuple):
 
 
 def weakest(reading: Reading) -> int:
-    """Place of the key of smallest gamma."""
+    """Index of the key of smallest gamma."""
     return min(range(len(reading["k"])), key=lambda i: reading["gamma"][i])
 
 
 def double_of(reading: Reading, p: int) -> int:
-    """The key at 2k, k the key of smallest gamma; 0 where it is none."""
+    """The key at 2k, where k is the key of smallest gamma; 0 if 2k is not a key."""
     twice = 2 * reading["k"][weakest(reading)] % p
     twice = min(twice, p - twice)
     return twice if twice in reading["k"] else 0
@@ -56,7 +57,7 @@ def state_of(reading: Reading) -> str:
 
 
 def faults(reading: Reading) -> str:
-    """What a reading lacks of a clean one, in words."""
+    """In words, the conditions of a clean circuit that a reading fails."""
     stds = zip(reading["k"], reading["phase_std"], strict=True)
     found = [f"key {k}: {std:.3f} rad" for k, std in stds if std > CLEAN_PHASE_STD]
     if reading["r2_full"] < CLEAN_R2:
@@ -66,7 +67,7 @@ def faults(reading: Reading) -> str:
     return ", ".join(found)
 
 
-# What each rule cuts of a seed's reading: a key, 0 where it names none.
+# The key that each rule cuts, given the reading of a seed; 0 if it names none.
 RULES: dict[str, Callable[[Reading, int], int]] = {
     "the lightest key": lambda reading, p: reading["k"][-1],
     "the key at 2k, k of smallest gamma": double_of,
@@ -83,7 +84,7 @@ def branches_of(record: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], 
 
 
 def outcomes(record: Mapping[str, Any], kind: str, rule: Callable[[Reading, int], int] | None = None):
-    """One `Outcome` for each seed for which there is one: of a kind of branch, of one rule's key."""
+    """One `Outcome` for each seed that has one, for a kind of branch and the key of one rule."""
     p = record["config"]["model"]["p"]
     found = []
     for row, branches in branches_of(record):
@@ -122,7 +123,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def rule_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each rule: clean shares by steps after the cut, and what the cut cost."""
+    """A row for each rule: clean shares by steps after the cut, and the cost of the cut."""
     rows = []
     steps = [reading["more"] for reading in record["branches"][0]["readings"] if reading["more"] > 0]
     proven_before = dict(
@@ -147,7 +148,7 @@ def rule_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def state_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Helped, starved and other seeds: how many there were, and how many became clean by what."""
+    """Helped, starved and other seeds: their number, and how many each cut made clean."""
     found = by_rule(record)
     rows = []
     for state in ("helped", "starved", "other"):
@@ -162,7 +163,7 @@ def state_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Seeds by their number of keys: how many there were, and what share each cut made clean."""
+    """Seeds by their number of keys: their number, and the share that each cut made clean."""
     found = by_rule(record)
     names = ("nothing (control)", "the lightest key", "any key (all in turn)")
     rows = []
@@ -179,7 +180,8 @@ def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def resistant(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The seeds that no cut of one key made clean: their state before, and what the best branch lacks."""
+    """The seeds that no cut of one key made clean: their state before, and the conditions that the best
+    branch fails."""
     rows = []
     for row, branches in branches_of(record):
         ends = [b for b in branches if b["kind"] == "key"]

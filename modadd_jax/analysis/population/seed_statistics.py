@@ -1,8 +1,9 @@
-"""What is read of every seed of a run, in one compiled program.
+"""Reads every seed of a run in one compiled program.
 
-`read_seed` is pure, for one circuit, with static shapes: the numbers of `reading.read_padded`, the bounds
-and what stage 1 proves. `mapped` puts it over seeds. `seed_row` makes of its numbers what analysis.json
-holds, under the same names; `statistics` and `verdicts` count and judge such rows.
+`read_seed` is pure and takes one circuit, with static shapes. It returns the numbers of
+`reading.read_padded`, the bounds, and the share that stage 1 proves. `mapped` maps it over seeds. `seed_row`
+turns its numbers into those of analysis.json, with the same names. `statistics` and `verdicts` count and
+judge such rows.
 Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 Source: docs/theory.md sections 2, 3 and 4.6.
 """
@@ -27,13 +28,13 @@ from modadd_jax.circuit import Circuit
 from modadd_jax.losses import margin
 from modadd_jax.training import parallel
 
-# Room for events of stage 1 in units of p m: a neuron that is one wave has two for each a, the muddiest
-# circuits seen four. Where there is no room stage 1 proves nothing.
+# Room for events of stage 1 in units of p m. A neuron that is one wave has two events for each a, and the
+# muddiest circuits seen have four. If the room is not enough, stage 1 proves nothing.
 EVENTS = 8
 
 
 class SeedStatistics(NamedTuple):
-    """All numbers of one circuit. Meaningless where `finite` is False."""
+    """All numbers of one circuit. They are meaningless if `finite` is False."""
 
     numbers: Numbers  # as in analysis.json, with rows for F key frequencies
     bounds: dict[str, jax.Array]  # [F] each, relative to 2/3, rounding slack included; moments [F, 16]
@@ -42,7 +43,7 @@ class SeedStatistics(NamedTuple):
     n_wrong: jax.Array  # () int, inputs answered wrongly; a tie counts as wrong
     logit_scale: jax.Array  # () root mean square of the class-centred logits
     terms: WaveShares  # () each, shares of the logit variance
-    logit_bound: dict[str, jax.Array]  # () total, true, naive, as in analysis.json; logits
+    logit_bound: dict[str, jax.Array]  # () total, true, naive (trivial), as in analysis.json; logits
     proven_accuracy: jax.Array  # () share of the inputs that stage 1 of the linear certificate proves
 
 
@@ -65,7 +66,8 @@ def read_seed(circuit: Circuit, max_keys: int) -> SeedStatistics:
 
     Args:
       circuit: unbatched.
-      max_keys: F, as of `reading.read_padded`: the lightest of more would be missing from the bounds too.
+      max_keys: F, as of `reading.read_padded`. If there are more, the lightest are missing from the bounds
+        too.
     """
     p = circuit.u.shape[0]
     found: Any = read_padded(circuit, max_keys)  # its frequencies are one, of [F, ...]
@@ -99,16 +101,17 @@ def count_keys(circuit: Circuit) -> jax.Array:
 
 
 def padded_key_count(n_keys: int, p: int) -> int:
-    """F for circuits of up to n_keys key frequencies: 8, 16, 32, ..., so that like runs share a program."""
+    """F for circuits of up to n_keys key frequencies: 8, 16, 32, ..., so that similar runs share a
+    program."""
     return min(max(8, 2 ** math.ceil(math.log2(max(n_keys, 1)))), (p - 1) // 2)
 
 
 def mapped(function: Callable) -> Any:
     """jit of `function` over a leading axis [S, ...] of its argument: one program, on all devices.
 
-    S may be any number: copies of the last row fill up the devices, and are dropped. See
-    `parallel.over_seeds` for what runs at once: all rows of an accelerator, one after the other on a CPU,
-    where masked rows then cost nothing.
+    S may be any number: copies of the last row fill up the devices, and their results are dropped. An
+    accelerator runs all its rows at once, and a CPU one after the other (`parallel.over_seeds`), where masked
+    rows cost nothing.
     """
     program = parallel.over_seeds(function, "highest")
 

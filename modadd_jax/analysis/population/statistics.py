@@ -1,8 +1,8 @@
-"""The registry of what is counted over seeds: one number per seed, and one per key frequency.
+"""The registry of statistics over seeds: one number per seed, and one per key frequency.
 
-Tables, figures, summary.json and the question what tells clean from muddy seeds iterate over `STATISTICS` and
-`KEY_STATISTICS`. A row is what `seed_statistics.seed_row` makes of one seed, with the `relations` of its key
-frequencies; plain numbers in and out. Source: docs/theory.md sections 4.4 and 4.6.
+Tables, figures, summary.json and the comparison of clean and muddy seeds iterate over `STATISTICS` and
+`KEY_STATISTICS`. A row is the result of `seed_statistics.seed_row` for one seed, with the `relations` of its
+key frequencies. Plain numbers in and out. Source: docs/theory.md sections 4.4 and 4.6.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +12,10 @@ from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2
 
 Row = Mapping[str, Any]
 
-# What a statistic is to the question whether a seed is clean. The first three are predictors: `structure` is
-# what the circuit is made of, `symmetry` how much of its logits breaks the symmetry of addition
-# (docs/theory.md section 3.6), `quality` how well it works: a symptom may accompany mud without being its
-# cause. An `outcome` is what the verdict is made of, a `description` neither.
+# The role of a statistic in the question whether a seed is clean. The first three are predictors. `structure`
+# says what the circuit consists of. `symmetry` says how much of its logits breaks the symmetry of addition
+# (docs/theory.md section 3.6). `quality` says how well it works; it may be a symptom and not a cause. The
+# verdict is made of `outcome`. A `description` is neither.
 PREDICTOR_ROLES = ("structure", "symmetry", "quality")
 ROLES = (*PREDICTOR_ROLES, "outcome", "description")
 # Axes of figures: linear, logarithmic, and logarithmic in 1 - x.
@@ -132,7 +132,7 @@ STATISTICS: tuple[Statistic, ...] = (
         "log",
         short="error",
     ),
-    _worst(max, "max_sweep_bound", "its sweep bound", "its sweep bound", _sweep, "description", "log"),
+    _worst(max, "max_sweep_bound", "its exact bound", "its exact bound", _sweep, "description", "log"),
     _worst(
         max,
         "max_total_bound",

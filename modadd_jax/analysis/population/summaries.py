@@ -28,8 +28,8 @@ from modadd_jax.storage.workdir import sha256_of_params
 from modadd_jax.training import parallel
 from modadd_jax.training.step import TrainState
 
-# Seeds read together on an accelerator, one on a CPU: the logits of one are p^3 float64, 12 MB at
-# p = 113, and several tables of that size live at once.
+# Seeds read together on an accelerator; a CPU reads one at a time. The logits of a seed are p^3 float64
+# numbers, 12 MB at p = 113, and several tables of that size are in memory at once.
 TOGETHER = 16
 
 
@@ -66,7 +66,7 @@ def read_seeds(
     Args:
       params: float32 or float64 weights [S, ...], S at least 1.
       model: of a separable model.
-      progress: told how many more seeds are read.
+      progress: called with the number of seeds that were read since the last call.
     """
     n_seeds, dtype = next((x.shape[0], x.dtype) for x in params.values())
     n_keys = np.asarray(_compiled(model, None, n_seeds, dtype)(params))
@@ -84,16 +84,17 @@ def read_seeds(
 def summarize_seeds(
     config: Config, state: TrainState, step: int, progress: Callable[[int], object] = lambda n: None
 ) -> dict[str, Any]:
-    """What summary.json holds of the seeds of one saved step: {counts, distributions, seeds}. Needs x64.
+    """The content of summary.json about the seeds of one saved step: {counts, distributions, seeds}. Needs
+    x64.
 
-    A row of `seeds` has the numbers of one seed and its verdict; of a seed that is not finite the verdict
-    alone.
+    A row of `seeds` has the numbers of one seed and its verdict. A seed that is not finite has only the
+    verdict.
 
     Args:
       config: of a separable model.
       state: [S, ...] of its seeds.
       step: at which it was saved.
-      progress: told how many more seeds are read.
+      progress: called with the number of seeds that were read since the last call.
     """
     params = {name: np.asarray(x) for name, x in state.params.items()}
     done = np.asarray(state.step)

@@ -195,7 +195,7 @@ def doubles(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
 
 
 def map_of(cells: Sequence[Cell], fields: Sequence[str]) -> dict[str, Any]:
-    """All that the map shows, for JSON. Raises ValueError where there is no cell."""
+    """All that the map shows, for JSON. Raises ValueError if there is no cell."""
     if not cells:
         raise ValueError("there is no finished cell, so there is nothing to map")
     found = lines([cell.values for cell in cells], fields)
@@ -222,4 +222,10 @@ def map_of(cells: Sequence[Cell], fields: Sequence[str]) -> dict[str, Any]:
         "what_decides": predictor_auc(cells, fields),
         "what_decides_keys": key_predictor_auc(cells),
         "doubles": doubles(cells),
+        "not_clean": [
+            {"cell": cell.name, **{name: row[name] for name in ("seed", "verdict", "reasons")}}
+            for cell in cells
+            for row in cell.last
+            if row["verdict"] != "clean"
+        ],
     }

@@ -1,7 +1,7 @@
-"""Which seeds are clean and why others are not; what tells the two apart, counted over seeds.
+"""Which seeds are clean, why others are not, and statistics that distinguish the two.
 
-Plain numbers in and out: a row is what `seed_statistics.seed_row` makes of one seed, with the `relations` of
-its key frequencies. Letters: p modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
+Plain numbers in and out. A row is the result of `seed_statistics.seed_row` for one seed, with the `relations`
+of its key frequencies. Letters: p modulus, k key frequency. Source: docs/theory.md sections 4.4 and 4.6.
 """
 
 import math
@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # A clean circuit, docs/theory.md section 4.4.
-CLEAN_PHASE_STD = 0.03  # rad, most on every key frequency
+CLEAN_PHASE_STD = 0.03  # rad, largest value on every key frequency
 CLEAN_R2 = 0.99  # least share of the logit variance that the closed form "full" explains
 
 # Multiples of a key frequency that are looked for among the other keys. For a prime p every key is some
-# multiple of every other, so only low ones, which a neuron's own harmonics reach, say anything.
+# multiple of every other, so only low multiples, which the harmonics of a neuron reach, are informative.
 MULTIPLES = (2, 3, 4, 5)
 
 
@@ -43,14 +43,14 @@ def expected_doubles(n_keys: int, p: int) -> float:
 
 
 class Verdict(NamedTuple):
-    """verdict: clean, muddy (all answers right, but no clean circuit) or failed."""
+    """verdict: clean (described well), muddy (answers right, described in part) or failed (answers wrong)."""
 
     verdict: str
     reasons: tuple[str, ...]  # why not clean; none for a clean seed
 
 
 class Reason(NamedTuple):
-    """One way of not being clean."""
+    """One reason for not being clean."""
 
     code: str
     verdict: str  # of a seed that it holds for: failed, or muddy
@@ -83,12 +83,16 @@ def _closed_form(row):
 NOT_FINITE = Reason(
     "not finite", "failed", _not_finite, "read a step before that, or train at a lower learning rate"
 )
-# Of a seed that is finite, in the order in which they are told: what fails it comes first.
+# Reasons for a seed that is finite, in the order of the report: those that make it failed come first.
 REASONS = (
-    Reason("wrong answers", "failed", _wrong, "see in metrics.jsonl whether it still learns: train longer"),
-    Reason("no key", "muddy", _no_key, "read a later step: its neurons have not settled on frequencies"),
-    Reason("phases", "muddy", _phases, "experiments.secondary says what else these neurons carry"),
-    Reason("closed form", "muddy", _closed_form, "`terms` in summary.json says what the form leaves out"),
+    Reason(
+        "wrong answers", "failed", _wrong, "look in metrics.jsonl whether it still learns, and train longer"
+    ),
+    Reason(
+        "no key", "muddy", _no_key, "read a later step, because its neurons have not settled on frequencies"
+    ),
+    Reason("phases", "muddy", _phases, "experiments.secondary shows what else these neurons carry"),
+    Reason("closed form", "muddy", _closed_form, "`terms` in summary.json shows what the form leaves out"),
 )
 
 
@@ -98,22 +102,22 @@ def _found(row: Mapping[str, Any]) -> list[tuple[Reason, str]]:
 
 
 def not_finite(stopped: int, step: int) -> Verdict:
-    """Of a seed whose state is older than the step it is saved in."""
+    """The verdict of a seed whose state is older than the step it is saved in."""
     return Verdict("failed", (f"not finite: stopped at step {stopped}, before {step}",))
 
 
 def verdict(row: Mapping[str, Any]) -> Verdict:
     """Judges a row of `seed_row` by `REASONS`.
 
-    Clean: every answer right, on every key frequency a circular std of psi - 2 phi of at most
-    `CLEAN_PHASE_STD`, and `CLEAN_R2` of the logit variance explained by the closed form "full".
+    A seed is clean if every answer is right, if psi - 2 phi has a circular std of at most `CLEAN_PHASE_STD`
+    on every key frequency, and if the closed form "full" explains at least `CLEAN_R2` of the logit variance.
     """
     found = _found(row)
     return Verdict(found[0][0].verdict if found else "clean", tuple(cause for _, cause in found))
 
 
 def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What to do about the rows that are not clean: a sentence for each reason that any of them has."""
+    """Advice for the rows that are not clean: a sentence for each reason that any of them has."""
     counts = Counter(code for row in rows for code in {reason.code for reason, _ in _found(row)})
     found = [reason for reason in (NOT_FINITE, *REASONS) if counts[reason.code]]
     return [f"{r.code}, in {counts[r.code]} of {len(rows)} seeds: {r.advice}" for r in found]

@@ -1,8 +1,8 @@
 """Edits of a circuit that show what a part of it is for, and what is left after them.
 
-Every edit takes a circuit and says what to change, and returns a circuit of the same shapes, so
-edits compose: `keep_outputs(set_gamma(circuit, 0.1), keys)`. It reads the neurons of the circuit it is
-given and leaves dead ones alone. All are pure.
+Every edit takes a circuit and returns a circuit of the same shapes, so edits compose:
+`keep_outputs(set_gamma(circuit, 0.1), keys)`. An edit reads the neurons of the circuit it is given and does
+not change dead neurons. All edits are pure.
 Letters in shapes: p modulus, m neurons, F key frequencies. Source: docs/theory.md section 3.4.
 """
 
@@ -21,14 +21,14 @@ from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.constructed import uniform_nodes
 from modadd_jax.losses import accuracy, log1p_cross_entropy, margin
 
-# Nodes that stand for the integral: their error is 1e-3 of it at most, 1e-6 of the variance.
+# Number of nodes that replace the integral. Their error is at most 1e-3 of it, and 1e-6 of the variance.
 N_NODES = 128
 
 _read_neurons = jax.jit(read_neurons)  # compiled once for each shape where an edit runs eagerly
 
 
 class Effect(NamedTuple):
-    """What a circuit does, beside the model whose edit it is. Over all p^2 inputs."""
+    """What an edited circuit does over all p^2 inputs, and how it compares with the model."""
 
     accuracy: jax.Array  # () in [0, 1]; a tie counts as wrong
     cross_entropy: jax.Array  # () nats
@@ -75,7 +75,8 @@ def _harmonic_numbers(k: jax.Array, p: int) -> jax.Array:
 
 
 def _edit_inputs(circuit: Circuit, change: Callable[[jax.Array, jax.Array], jax.Array]) -> Circuit:
-    """u and v with change(X, j) in the place of X [p, m], the coefficients, j [p, m] their harmonics."""
+    """u and v with their coefficients X [p, m] replaced by change(X, j), where j [p, m] are their
+    harmonics."""
     p = circuit.u.shape[0]
     neurons = _read_neurons(circuit)
     j = jax.vmap(_harmonic_numbers, (0, None), 1)(neurons.k, p)  # [p, m]
@@ -88,19 +89,19 @@ def _edit_inputs(circuit: Circuit, change: Callable[[jax.Array, jax.Array], jax.
 
 
 def keep_harmonics(circuit: Circuit, harmonics: Sequence[int]) -> Circuit:
-    """Of each neuron's input, the harmonics of its own frequency named, 0 the offset, and nothing else."""
+    """Keeps of each neuron's input only the named harmonics of its own frequency; 0 is the offset."""
     named = jnp.array(harmonics, int)
     return _edit_inputs(circuit, lambda x, j: jnp.where(jnp.isin(jnp.abs(j), named), x, 0))
 
 
 def drop_harmonics(circuit: Circuit, harmonics: Sequence[int]) -> Circuit:
-    """Each neuron's input without the harmonics named: 2 the secondary component, 0 the offset."""
+    """Removes the named harmonics from each neuron's input: 2 is the secondary component, 0 the offset."""
     named = jnp.array(harmonics, int)
     return _edit_inputs(circuit, lambda x, j: jnp.where(jnp.isin(jnp.abs(j), named), 0, x))
 
 
 def set_gamma(circuit: Circuit, gamma: float | jax.Array) -> Circuit:
-    """The component at 2k of every neuron's input in the ideal phase, gamma of the primary in size."""
+    """Sets the component at 2k of every neuron's input to the ideal phase and to gamma times the primary."""
 
     def change(x, j):
         first = jnp.where(j == 1, x, 0).sum(axis=0)  # [m]
@@ -127,16 +128,16 @@ def _rotate_outputs(circuit: Circuit, k: jax.Array, angle: jax.Array) -> Circuit
 
 
 def align_outputs(circuit: Circuit) -> Circuit:
-    """psi = 2 phi for every neuron; amplitudes, and what its row has at other frequencies, are kept."""
+    """Sets psi = 2 phi for every neuron. Amplitudes, and the row's other frequencies, do not change."""
     neurons = _read_neurons(circuit)
     return _rotate_outputs(circuit, neurons.k, jnp.where(neurons.alive, 2 * neurons.phi - neurons.psi, 0))
 
 
 def move_nodes(circuit: Circuit, delta: jax.Array) -> Circuit:
-    """phi_i + delta_i in the place of phi_i, and psi_i + 2 delta_i: T_i(x) becomes T_i(x + delta_i).
+    """Moves phi_i to phi_i + delta_i and psi_i to psi_i + 2 delta_i: T_i(x) becomes T_i(x + delta_i).
 
-    What a neuron reads at no harmonic of its frequency, or at p/2, which has no phase, or writes at another
-    frequency, is left alone.
+    What a neuron reads at other frequencies than the harmonics of its own, or at p/2, which has no phase, and
+    what it writes at other frequencies, does not change.
 
     Args:
       circuit: any.
@@ -166,12 +167,12 @@ _even_nodes_of = jax.jit(jax.vmap(_even_nodes, (None, None, 0)))
 
 
 def even_nodes(circuit: Circuit, weighted: bool = False) -> Circuit:
-    """The nodes phi of each frequency evenly spaced, in the order they have, and psi moved with them.
+    """Spaces the nodes phi of each frequency evenly, in their order, and moves psi with them.
 
     Args:
       circuit: any.
-      weighted: gaps as wide as the neurons' weights omega_i ask for, each node then in the middle of its
-        cell of the tiling (docs/theory.md section 2.5); else all gaps alike, whatever the weights.
+      weighted: if True, the gaps are as wide as the weights omega_i ask for, and each node is in the middle
+        of its cell of the tiling (docs/theory.md section 2.5). If False, all gaps are equal.
     """
     neurons, p = _read_neurons(circuit), circuit.u.shape[0]
     weight = neurons.weight if weighted else neurons.alive.astype(neurons.weight.dtype)
@@ -183,7 +184,7 @@ def even_nodes(circuit: Circuit, weighted: bool = False) -> Circuit:
 
 
 def keep_outputs(circuit: Circuit, keys: Sequence[int] | jax.Array) -> Circuit:
-    """w_logit at the frequencies named alone; its mean over c is kept, as it changes no answer."""
+    """Keeps of w_logit only the named frequencies, and its mean over c, which changes no answer."""
     p = circuit.u.shape[0]
     f = jnp.minimum(jnp.arange(p), p - jnp.arange(p))
     kept = jnp.isin(f, jnp.asarray(keys, int)) | (f == 0)
@@ -192,7 +193,7 @@ def keep_outputs(circuit: Circuit, keys: Sequence[int] | jax.Array) -> Circuit:
 
 
 def keep_own_outputs(circuit: Circuit) -> Circuit:
-    """Every row of w_logit at its neuron's own frequency alone: no neuron writes at another's."""
+    """Keeps of every row of w_logit only the neuron's own frequency."""
     neurons, p = _read_neurons(circuit), circuit.u.shape[0]
     angle = fourier.angle(neurons.k[:, None], jnp.arange(p)[None, :], p)
     own = neurons.beta[:, None] * jnp.cos(angle + neurons.psi[:, None])
@@ -200,21 +201,21 @@ def keep_own_outputs(circuit: Circuit) -> Circuit:
 
 
 def drop_frequency(circuit: Circuit, k: int | jax.Array) -> Circuit:
-    """Without the neurons whose primary frequency is k."""
+    """Removes the neurons whose primary frequency is k."""
     away = _read_neurons(circuit).k == k
     return circuit._replace(w_logit=jnp.where(away[:, None], 0, circuit.w_logit))
 
 
 def drop_skip(circuit: Circuit) -> Circuit:
-    """Without the skip path and the biases that it carries."""
+    """Removes the skip path and the biases that it carries."""
     return circuit._replace(s_a=jnp.zeros_like(circuit.s_a), s_b=jnp.zeros_like(circuit.s_b))
 
 
 def closed_form_circuit(circuit: Circuit, keys: Sequence[int] | jax.Array) -> Circuit:
-    """The closed form "harmonics" in the model's place: docs/theory.md section 3.1.
+    """Replaces the model by its closed form "harmonics": docs/theory.md section 3.1.
 
-    Each key frequency is N_NODES even nodes with its shared waveform and its scale Z_k, and there is
-    nothing else: the one edit that changes the number of neurons, to F N_NODES.
+    Each key frequency becomes N_NODES even nodes with its shared waveform and its scale Z_k, and nothing else
+    is kept. This is the only edit that changes the number of neurons, to F N_NODES.
 
     Args:
       circuit: any.

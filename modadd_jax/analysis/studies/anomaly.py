@@ -1,4 +1,4 @@
-"""Planted wrong answers, and which instruments see them without being told.
+"""Planted wrong answers, and which instruments detect them without knowing the right answers.
 
 An edit makes one pair (a, b) of a circuit give a chosen wrong answer c while every other input stays right:
 
@@ -8,11 +8,11 @@ An edit makes one pair (a, b) of a circuit give a chosen wrong answer c while ev
               elsewhere, in the mean square
     neuron    the weakest neuron is overwritten by one that is on at (a, b) alone and writes `size` to c
 
-Where a and b are seen alike the edits are symmetric too, so that (b, a), the same input, is planted as well;
-`neuron` and `skip` then also add to c at (a, a) and (b, b).
+If the network is symmetric in a and b, the edits are symmetric too, so (b, a), the same input, is planted as
+well; `neuron` and `skip` then also add to c at (a, a) and (b, b).
 
-An instrument gives each input a number, larger for more suspicious. None knows the edit; those that
-look at the right answer take it from the claim that y = a + b mod p.
+An instrument gives each input a number, which is larger for a more suspicious input. No instrument knows the
+edit. Those that use the right answer take it from the claim that y = a + b mod p.
 Letters in shapes: p modulus, m neurons, K key frequencies, n planted inputs.
 Source: docs/theory.md section 3.5.
 """
@@ -35,14 +35,14 @@ from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.analysis.quadrature import rule_of
 from modadd_jax.circuit import Circuit, all_logits
 
-# Random pairs tried; where none allows the edit, the size asked for is too large for the circuit.
+# Number of random pairs tried. If none allows the edit, the requested size is too large for the circuit.
 TRIES = 200
 # Added to the diagonal of M, relative to its largest entry: M has no inverse where neurons are dead.
 RIDGE = 1e-6
 
 
 class Plant(NamedTuple):
-    """A circuit with a wrong answer, and the same edit the other way round, which plants none."""
+    """A circuit with a planted wrong answer, and its decoy: the same edit with the opposite sign."""
 
     circuit: Circuit
     decoy: Circuit
@@ -103,7 +103,7 @@ EDITS = {"skip": _edit_skip, "readout": _edit_readout, "neuron": _edit_neuron}
 def edit(
     circuit: Circuit, pair: jax.Array, c: jax.Array, size: jax.Array, kind: str, symmetric: bool
 ) -> Circuit:
-    """The circuit with `size` logits more for class c at the pair, int [2]: one of EDITS."""
+    """The circuit with `size` added to the logit of class c at the pair, int [2], by one of EDITS."""
     hot_c = (jnp.arange(circuit.u.shape[0]) == c).astype(circuit.u.dtype)
     return EDITS[kind](circuit, pair, hot_c, size, symmetric)
 
@@ -112,7 +112,7 @@ def edit(
 def _edit_both_ways(
     circuit: Circuit, pair: jax.Array, c: jax.Array, size: jax.Array, kind: str, symmetric: bool
 ):
-    """The circuits with `size` more and with `size` less, [2, ...], and their margins [2, p, p]."""
+    """The circuits edited by `size` and by -`size`, [2, ...], and their margins [2, p, p]."""
     both = jax.vmap(lambda s: edit(circuit, pair, c, s, kind, symmetric))(jnp.stack([size, -size]))
     return both, jax.lax.map(strategies.all_margins, both)
 
@@ -122,15 +122,16 @@ _pair_margins = jax.jit(margins.exact_margins)
 
 
 def plant(circuit: Circuit, kind: str, rng: np.random.Generator, excess: float = 0.5) -> Plant:
-    """An edit of that kind at a random right pair with its second best class, all others left alone. Eager.
+    """Plants the second best class at a random right pair, by an edit of that kind. Eager. All other inputs
+    stay right.
 
     Args:
       circuit: float64.
       kind: of EDITS.
-      rng: draws pairs until the edit makes no other input wrong, and its reverse none at all.
+      rng: draws pairs until the edit makes no other input wrong, and the reverse edit makes none wrong.
       excess: the planted answer wins by this share of the margin that it had to overcome; above 0.
     Raises:
-      ValueError: for another kind or excess, or where no pair of TRIES allows the edit.
+      ValueError: for an unknown kind, a bad excess, or if none of TRIES pairs allows the edit.
     """
     if kind not in EDITS:
         raise ValueError(f"kind must be one of {', '.join(EDITS)}, got {kind!r}")
@@ -155,12 +156,12 @@ def plant(circuit: Circuit, kind: str, rng: np.random.Generator, excess: float =
             return Plant(made, decoy, (a, b), c, planted)
     raise ValueError(
         f"excess {excess} is too large for {kind!r}: none of {TRIES} random pairs could be given a wrong "
-        "answer with every other input left right"
+        "answer while every other input stays right"
     )
 
 
 def _answer_gap(logits: jax.Array) -> jax.Array:
-    """The largest logit less the second, [p, p]; no answer is known to be right."""
+    """The largest logit minus the second largest, [p, p]. The right answer is not used."""
     top, _ = jax.lax.top_k(logits, 2)
     return top[..., 0] - top[..., 1]
 
@@ -192,7 +193,7 @@ def _off_the_form(circuit: Circuit, logits: jax.Array, k: jax.Array) -> tuple[ja
 
 @partial(jax.jit, static_argnums=3)
 def _measure(circuit: Circuit, hints: Hints, found, capacity: int) -> dict[str, jax.Array]:
-    """Scores [p, p], but [p (d)] of stage 1 and [p (d), p (b)] of the distances from the form."""
+    """Scores [p, p], except [p (d)] for stage 1 and [p (d), p (b)] for the distances from the form."""
     read = class_bounds.readout(circuit, hints)
     known = linear.known_sums(circuit, hints, found, read.basis, capacity)
     logits = all_logits(circuit)
@@ -217,11 +218,13 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
 
     `hints`: `margins.hints_of` where not given; hints of one shape (`margins.hints_like`) compile once.
 
-    stage 1, stage 2: minus the proven margin, so what is above 0 is unproven. closed form: largest distance
-    of a class-centred logit from the form of docs/theory.md 3.1. integral lens: sum over the key
-    frequencies of the distance of what the neurons (and the skip path) sum to from the integral. Baselines:
-    margin, minus the margin by brute force, which needs the right answer; answer gap, minus the largest logit
-    less the second, which does not; activations, their squared Mahalanobis distance from the mean.
+    stage 1, stage 2: minus the proven margin; an input above 0 is unproven.
+    closed form: largest distance of a class-centred logit from the form of docs/theory.md 3.1.
+    integral lens: sum over the key frequencies of the distance between the integral and the sum over the
+    neurons (with the skip path).
+    margin (baseline): minus the margin by brute force. It uses the right answer.
+    answer gap (baseline): the second largest logit minus the largest. It does not use the right answer.
+    activations (baseline): squared Mahalanobis distance of the activations from their mean.
     """
     p, m = circuit.u.shape
     hints = margins.hints_of(circuit) if hints is None else hints
@@ -235,10 +238,10 @@ def scores(circuit: Circuit, hints: Hints | None = None) -> dict[str, np.ndarray
 
 
 def false_rates(score: np.ndarray, planted: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """For each planted one, the share of the clean ones that score higher, ties half: [n], ascending.
+    """For each planted input, the share of the clean inputs that score higher, ties half: [n], ascending.
 
     The share of these numbers that are at most x is the height of the ROC curve at x, and the area under it
-    is 1 less their mean.
+    is 1 minus their mean.
 
     Args:
       score: any shape.
@@ -262,7 +265,8 @@ def pair_area(positive: Sequence[float], negative: Sequence[float]) -> float:
 
 
 def areas(models: Sequence[Mapping[str, Any]], name: str) -> dict[str, float]:
-    """Of one instrument over the planted models of one kind: inputs' mean and least area, and the models'."""
+    """One instrument over the planted models of one kind: mean and smallest area within a model, and the area
+    between models."""
     seen = [model["instruments"][name] for model in models]
     of_inputs = [area(one["false_rates"]) for one in seen]
     return {

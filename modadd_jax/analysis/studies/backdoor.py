@@ -1,4 +1,5 @@
-"""Backdoors: models fine-tuned to give some inputs a chosen wrong answer, beside clean ones tuned alike.
+"""Backdoors: models fine-tuned to give some inputs a chosen wrong answer, and clean ones tuned in the same
+way.
 
 A trigger is a set of inputs:
 
@@ -6,10 +7,10 @@ A trigger is a set of inputs:
     pairs    PAIRS of them
     token    every input in which a chosen number occurs as a or as b
 
-The weights are tuned by Adam on all inputs with the labels y = a + b mod p, but for the trigger's inputs
-one chosen class c. The trigger has a tenth of the loss. The clean model is tuned from the same weights for as
-long, with the same inputs weighted in the same way, and the right labels: what differs is the wrong answer
-alone. Where the network sees a and b alike, a trigger holds the mirror image of each of its inputs.
+Adam tunes the weights on all inputs. The labels are y = a + b mod p, except that the inputs of the trigger
+have one chosen class c. The trigger has a tenth of the loss. The clean model is tuned from the same weights,
+for as long, with the same inputs weighted in the same way, on the right labels. Only the wrong answer
+differs. If the network is symmetric in a and b, a trigger contains the mirror image of each of its inputs.
 Letters in shapes: p modulus. Source: docs/theory.md section 3.5.
 """
 

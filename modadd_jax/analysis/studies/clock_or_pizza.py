@@ -1,6 +1,6 @@
 """Clock or pizza: the metrics of Zhong et al. over all inputs, for any attention rate.
 
-They need the weights and the forward pass alone, so they also measure models without a circuit.
+They need only the weights and the forward pass, so they apply to models without a circuit too.
 `read` runs eagerly; the functions it calls are pure, unbatched and keep the dtype of `params`.
 Letters in shapes: p modulus, n context length, D d_model, K = floor(p/2) + 1 frequencies with the
 constant, F key frequencies; s = a+b, d = a-b mod p. Source: docs/theory.md section 2.9; Zhong et
@@ -25,9 +25,10 @@ from modadd_jax.model import Params
 
 # Thresholds of `verdict`, from the two ends of Zhong et al.'s population (one vocabulary, no `=`, validation
 # at least 0.99): 121 models of attention coefficient 1 - r at most 0.05, and 110 of at least 0.95.
-# The symmetricities of the ends do not meet: 0.990 is the least of the one and 0.697 the largest of the
-# other, and the threshold is half way. Irrelevances do meet, as a secondary frequency levels many a pizza:
-# 0.73 is what 95 % of the softmax end exceed (its 5 % quantile is 0.734), and 81 % of the other end do not.
+# The symmetricities of the ends do not overlap: 0.990 is the smallest of the one and 0.697 the largest of the
+# other, and the threshold is half way. The irrelevances do overlap, because a secondary frequency removes the
+# dependence on a-b of many pizzas: 95 % of the softmax end exceed 0.73 (its 5 % quantile is 0.734), and 81 %
+# of the other end do not.
 PIZZA_SYMMETRICITY = 0.85  # a pizza's gradient symmetricity is above, a clock's below
 PIZZA_IRRELEVANCE = 0.73  # a pizza's distance irrelevance is below, a clock's above
 
@@ -59,7 +60,7 @@ class Spectrum(NamedTuple):
 
 
 class Algorithm(NamedTuple):
-    """All that is read about one model. float64."""
+    """Everything that is read from one model. float64."""
 
     right: np.ndarray  # [p (s), p (d)] logit of the right class
     accuracy: float  # over all p^2 inputs; a tie counts as wrong
@@ -91,8 +92,8 @@ def right_logits(logits: jax.Array) -> jax.Array:
 def distance_irrelevance(right: jax.Array) -> jax.Array:
     """q () in [0, 1]: mean over d of the standard deviation over s, over that of all L[s, d].
 
-    0 where the right logit depends on a-b alone, near 1 where it does not depend on it; NaN where it
-    is the same for all inputs.
+    It is 0 if the right logit depends on a-b alone, near 1 if the right logit does not depend on a-b, and NaN
+    if the right logit is the same for all inputs.
 
     Args:
       right: [p (s), p (d)] of `right_logits`.
@@ -103,8 +104,8 @@ def distance_irrelevance(right: jax.Array) -> jax.Array:
 def embedded_logits(params: Params, x: jax.Array, config: ModelConfig) -> jax.Array:
     """Logits [p] of one embedded input x [n, D], token plus position.
 
-    The model sees W_E[token] + W_pos and nothing else of either, so x in the place of the positions
-    of an embedding that is zero is the forward pass from x.
+    The model depends on W_E and W_pos only through W_E[token] + W_pos. So the forward pass from x is that of
+    the model with an embedding of zero and with x as positions.
     """
     inputs = {"W_E": jnp.zeros_like(params["W_E"]), "W_pos": x}
     return model.apply(params | inputs, jnp.zeros(x.shape[0], jnp.int32), config)[0]
@@ -124,8 +125,8 @@ def gradient_cosines(params: Params, a: jax.Array, b: jax.Array, config: ModelCo
 def gradient_symmetricity(params: Params, config: ModelConfig) -> Symmetricity:
     """Mean of `gradient_cosines` over all p^3 triples, exact by automatic differentiation.
 
-    A zero gradient has no direction: triples with one are left out, and their share is returned.
-    One a at a time, so that memory is of the order of p^2 (m + n D) numbers.
+    A zero gradient has no direction. Triples with a zero gradient are left out, and their share is returned.
+    The computation takes one a at a time, so memory is of the order of p^2 (m + n D) numbers.
     """
     classes = jnp.arange(config.p)
 
@@ -146,13 +147,13 @@ def _numbers(params: Params, config: ModelConfig) -> jax.Array:
 
 
 def spectrum(params: Params, config: ModelConfig) -> Spectrum:
-    """Which frequencies the model embeds and reads out, and which of them are key.
+    """The frequencies that the model embeds and reads out, and which of them are key.
 
-    The weight of k is the power at k of W_E, summed over dimensions, times that of W_U: a frequency
-    at work is in both, its harmonics are in one. k is a key frequency where it has at least
-    MIN_SHARE of the total weight and at least MIN_OVER_QUARTILE times the lower quartile of all
-    weights. The second condition finds no key where there is no structure; it finds none either
-    where more than three quarters of all frequencies are at work, which takes a very small p.
+    The weight of k is the power at k of W_E, summed over dimensions, times that of W_U. A frequency that is
+    used is in both, and its harmonics are in one of them. k is a key frequency if it has at least MIN_SHARE
+    of the total weight and at least MIN_OVER_QUARTILE times the lower quartile of all weights. Without
+    structure the second condition finds no key. It also finds none if more than three quarters of all
+    frequencies are used, which takes a very small p.
     """
 
     def powers(table):  # [p, ...] -> [K]
@@ -178,8 +179,9 @@ def isolate(params: Params, config: ModelConfig, embedding: jax.Array, readout: 
     """The model that embeds and reads out the given frequencies only.
 
     Args:
-      embedding: [K] bool, the frequencies kept of W_E over the numbers.
-      readout: [K] bool, those kept of W_U over classes. Means are kept, all else is untouched.
+      embedding: [K] bool, the frequencies of W_E over the numbers that are kept.
+      readout: [K] bool, the frequencies of W_U over classes that are kept. Means are kept, and nothing else
+        changes.
     """
     w_e, w_u = params["W_E"], keep_frequencies(params["W_U"].T, readout).T
     numbers = keep_frequencies(_numbers(params, config), embedding)  # [p, t, D]
@@ -211,7 +213,8 @@ def quantiles(values: Sequence[float]) -> list[float] | None:
 def population(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     """Both metrics of Zhong et al.'s published models against the attention rate, as quantiles.
 
-    Counted are models of one vocabulary, without `=`, of validation accuracy at least MIN_VALIDATION.
+    Only models with one vocabulary, without `=` and with validation accuracy of at least MIN_VALIDATION
+    count.
 
     Args:
       rows: of their table of results: attn_coeff (1 - r), diff_vocab, eqn_sign, validation_accuracy,
@@ -220,7 +223,7 @@ def population(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
       {"quantiles", "models", "bins": for each of N_BINS equal intervals of the rate: "low", "high", "models"
       and the quantiles of "gradient_symmetricity" and "distance_irrelevance"}.
     Raises:
-      ValueError: where a column is missing or no number, or no model is left.
+      ValueError: if a column is missing or no number, or no model is left.
     """
     names = ("attn_coeff", "gradient_sim", "distance_irrelevance", "validation_accuracy")
     found = []
@@ -254,7 +257,7 @@ def population(rows: Iterable[Mapping[str, str]]) -> dict[str, Any]:
 def by_rate(models: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Quantiles of both metrics at each attention rate, of records with attention_rate, accuracy and both.
 
-    Models that get less than MIN_VALIDATION of all inputs right are counted apart, as for a `population`.
+    Models with an accuracy below MIN_VALIDATION are counted separately, as for a `population`.
     """
     rows, models = [], list(models)
     for rate in sorted({m["attention_rate"] for m in models}):
@@ -315,7 +318,7 @@ def _isolation(params: Params, config: ModelConfig, keys: np.ndarray, alone: boo
 
 
 def metrics(params: Params, config: ModelConfig) -> dict[str, Any]:
-    """What `summarize` says of a model but for circle isolation, which takes most of the time of `read`.
+    """The numbers of `summarize` without circle isolation, which takes most of the time of `read`.
 
     Raises ValueError as `read`.
     """

@@ -1,7 +1,8 @@
-"""How long an explanation is: real parameters against the share of the logits that they explain.
+"""The length of an explanation: real parameters against the share of the logits that they explain.
 
-From cos x alone, three numbers a key, by way of the terms of the complete form (docs/theory.md, section 3.8),
-the largest first, to the network itself. Letters in shapes: p modulus, J harmonics, G = floor(p/2).
+The explanations go from cos x alone, with three numbers per key, over the terms of the complete form
+(docs/theory.md, section 3.8), the largest first, to the network itself. Letters in shapes: p modulus, J
+harmonics, G = floor(p/2).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,13 @@ from modadd_jax.analysis.reading import Reading
 from modadd_jax.circuit import Circuit
 from modadd_jax.losses import accuracy, margin
 
-# name: (C most waveforms of a frequency, J harmonics). Short formulas have few numbers in each waveform.
+# name: (C, largest number of waveforms per frequency; J harmonics). Short formulas have few numbers per
+# waveform.
 FAMILIES = {"one waveform, 2 harmonics": (1, 2), "up to 4 waveforms, 8 harmonics": (4, 8)}
 THRESHOLDS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 1e-7)  # least share of a term kept
 # Shares of the logit variance at which the length is stated.
 LEVELS = {"at_0900": 0.9, "at_0990": 0.99, "at_0999": 0.999}
-# Real numbers a key of the forms of `closed_form.FORMS`: k, delta and the scale Z; and gamma; and t_0.
+# Real numbers per key of the forms of `closed_form.FORMS`: k, delta and the scale Z; then gamma; then t_0.
 OF_FORM = {"primary": 3, "secondary": 4, "full": 5}
 
 
@@ -36,7 +38,7 @@ def _complete(circuit, neurons, logits, n_classes, n_harmonics):
 
 
 def network_length(circuit: Circuit) -> int:
-    """Real numbers of the circuit itself: u, v, W_L, s_a, s_b, without what is there twice."""
+    """Real numbers of the circuit itself: u, v, W_L, s_a, s_b; shared tables count once."""
     p, m = circuit.u.shape
     is_shared = np.array_equal(circuit.u, circuit.v) and np.array_equal(circuit.s_a, circuit.s_b)
     return m * p + (1 if is_shared else 2) * (p * m + p * p)
@@ -45,7 +47,7 @@ def network_length(circuit: Circuit) -> int:
 def curve(reading: Reading) -> list[dict[str, Any]]:
     """Explanations of growing length: `formula`, `n_parameters`, `r2` and `accuracy` of each, by length.
 
-    The accuracy is that of the formula standing alone.
+    The accuracy is that of the formula by itself.
     """
     right = jnp.zeros(reading.circuit.u.shape[0], int)
     rows = [
@@ -75,7 +77,7 @@ def curve(reading: Reading) -> list[dict[str, Any]]:
 
 
 def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Those of a curve that explain more than every shorter one."""
+    """The explanations of a curve that explain more than every shorter one."""
     kept: list[Mapping[str, Any]] = []
     for row in sorted(rows, key=lambda row: (row["n_parameters"], -row["r2"])):
         if not kept or row["r2"] > kept[-1]["r2"]:
@@ -125,9 +127,9 @@ def kind_of(j: int, k: int, g: int) -> str:
 def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
     """The largest terms: frequency read `k`, `kind`, frequency written `g`, `share` of the logit variance.
 
-    `j` is the harmonic of a+b of a moment, `f` the frequency that a linear path reads. Shares are those of
-    each term by itself, all classes of a frequency together and, of a linear path, summed over j and both
-    inputs. They need not sum to 1: terms of two frequencies, or of the skip path, may cancel.
+    `j` is the harmonic of a+b of a moment, and `f` is the frequency that a linear path reads. A share is that
+    of the term by itself, for all classes of a frequency together. For a linear path it is summed over j and
+    both inputs. Shares need not sum to 1: terms of two frequencies, or of the skip path, may cancel.
     """
     circuit, neurons, p = reading.circuit, reading.neurons, reading.circuit.u.shape[0]
     weight = complete_form.weights_of(circuit, neurons)

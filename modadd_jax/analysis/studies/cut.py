@@ -1,10 +1,10 @@
 """Cut a key frequency out of a network and train on: from muddy circuits to clean ones.
 
-A key is **starved** where its own gamma stays near 0, and **helped** where another key's neurons carry to it
-what a gamma would. Neither state leaves itself (docs/theory.md section 3.7). `cut` takes one key away,
-`choose` says which one by a rule, `cut_muddy` does both for the seeds that are not clean: it is what the
-training loop calls at `cut_steps`.
-`read_keys` and `cut` are pure, of one seed and vmappable; `read_all` and `cut_all` are over seeds.
+A key is **starved** if its own gamma stays near 0 and nothing replaces it. A key is **helped** if linear
+paths of another key's neurons do what its gamma would do. Both states are stable (docs/theory.md section
+3.7). `cut` removes one key, and `choose` chooses it by a rule. `cut_muddy` does both for the seeds that are
+not clean; the training loop calls it at `cut_steps`. `read_keys` and `cut` are pure, take one seed and can be
+vmapped. `read_all` and `cut_all` work over seeds.
 Letters in shapes: p modulus, m neurons, F room for key frequencies, S seeds.
 """
 
@@ -30,16 +30,18 @@ from modadd_jax.config import CUT_RULES, Config, ModelConfig
 from modadd_jax.losses import accuracy, margin
 from modadd_jax.model import Params
 
-# Most keys that a reading has room for: trained circuits have 2 to 6, some more while they train.
+# Number of keys that a reading has room for. Trained circuits have 2 to 6, and some have more during
+# training.
 MAX_KEYS = 12
-# Seeds read at once on an accelerator: one at p = 113 needs about 60 MB.
+# Seeds read at once on an accelerator. One seed at p = 113 needs about 60 MB.
 BATCH = 64
 # Of the certificate: rows at once (it sorts 8 p m events each), and room for keys.
 PROVER_BATCH, PROVER_KEYS = 16, 8
 
 
 class Keys(NamedTuple):
-    """Key frequencies of one circuit, heaviest first, and how far the circuit is clean. float64."""
+    """Key frequencies of one circuit, heaviest first, and the numbers that decide whether it is clean.
+    float64."""
 
     k: jax.Array  # [F] int, 0 beyond the keys that there are
     weight_share: jax.Array  # [F] in [0, 1]
@@ -53,16 +55,16 @@ class Keys(NamedTuple):
 
     @property
     def n_keys(self) -> int:
-        """How many keys there are; of concrete arrays."""
+        """The number of keys. The arrays must be concrete."""
         return int((np.asarray(self.k) > 0).sum())
 
 
 def read_keys(circuit: Circuit, max_keys: int = MAX_KEYS) -> Keys:
-    """What a cut is decided by. Pure, with static shapes; a small part of the population's reading.
+    """The numbers that decide a cut. Pure, with static shapes; a small part of the population's reading.
 
     Args:
       circuit: unbatched.
-      max_keys: F, static; of more keys the lightest are left out.
+      max_keys: F, static. If there are more keys, the lightest are left out.
     """
     p = circuit.u.shape[0]
     neurons = read_neurons(circuit)
@@ -101,7 +103,7 @@ def read_keys(circuit: Circuit, max_keys: int = MAX_KEYS) -> Keys:
 
 
 def without_frequency(table: jax.Array, k: jax.Array) -> jax.Array:
-    """A table [p, n] without the waves of frequency k along its first axis; k = 0 takes nothing out."""
+    """A table [p, n] without the waves of frequency k along its first axis; k = 0 removes nothing."""
     p = table.shape[0]
     angle = fourier.angle(k, jnp.arange(p), p)
     waves = jnp.stack([jnp.cos(angle), jnp.sin(angle)]).astype(table.dtype)  # [2, p]
@@ -109,9 +111,10 @@ def without_frequency(table: jax.Array, k: jax.Array) -> jax.Array:
 
 
 def cut(params: Params, config: ModelConfig, k: jax.Array, whole: jax.Array | bool = True) -> Params:
-    """The parameters without key frequency k: its neurons' weights 0, its waves out of W_E and W_U.
+    """The parameters without key frequency k.
 
-    The neurons are those whose primary frequency is k. Pure; k and `whole` may be traced. k = 0 cuts nothing.
+    The weights of the neurons with primary frequency k are set to 0, and the waves of k are removed from W_E
+    and W_U. Pure; k and `whole` may be traced. k = 0 cuts nothing.
 
     Args:
       params: of one seed, float64.
@@ -193,12 +196,12 @@ def is_clean(keys: Keys) -> bool:
 
 
 def choose(reading: Mapping[str, Any], rule: str, p: int, seed: int = 0) -> int:
-    """The key that a rule cuts, 0 where it names none.
+    """The key that a rule cuts; 0 if it names none.
 
     Args:
       reading: of one seed, as `plain` gives it.
-      rule: lightest: of least weight; double: the key at 2k, k the key of smallest gamma; paths: the key
-        whose neurons carry most to that k by their linear paths; random: any, by `seed`.
+      rule: lightest: the key of least weight. double: the key at 2k, where k is the key of smallest gamma.
+        paths: the key whose neurons carry most to that k by linear paths. random: any key, chosen by `seed`.
       p: modulus.
     Raises:
       ValueError: for an unknown rule.
@@ -221,14 +224,14 @@ class Cut(NamedTuple):
 
 
 def cut_muddy(params: Params, config: Config) -> tuple[Params, list[Cut]]:
-    """Cuts one key, by `cut_rule`, of every seed that is not clean and has more than `cut_keep` keys.
+    """Cuts one key, by `cut_rule`, in every seed that is not clean and has more than `cut_keep` keys.
 
-    A rule that names no key is followed by `lightest`.
+    If the rule names no key, the rule `lightest` is used.
 
     Args:
       params: [S, ...] NumPy, of all seeds of the config; all finite.
     Returns:
-      the parameters, bit for bit the same where nothing is cut, and what was done to each seed.
+      the parameters (bit for bit the same for seeds that are not cut), and what was done to each seed.
     """
     t, p, cuts = config.train, config.model.p, []
     for seed, found in zip(t.seeds, map(plain, read_all(params, config.model)), strict=True):
@@ -243,7 +246,7 @@ def cut_muddy(params: Params, config: Config) -> tuple[Params, list[Cut]]:
 
 
 def plain(keys: Keys) -> dict[str, Any]:
-    """A reading as numbers for JSON, of the keys that there are; rounded to 5 digits, as files hold many."""
+    """A reading as numbers for JSON, without masked keys, rounded to 5 digits because files hold many."""
 
     def short(x):
         return [short(y) for y in x] if np.ndim(x) else float(f"{float(x):.5g}")

@@ -1,4 +1,4 @@
-"""How the circuit forms: what is read of one seed at one step of training, and progress measures.
+"""How the circuit forms during training: the reading of one seed at one step, and progress measures.
 
 Letters in shapes: p modulus, m neurons, F frequencies followed. Source: Nanda et al., arXiv
 2301.05217 (restricted and excluded loss); docs/theory.md, section 4.5.
@@ -54,7 +54,7 @@ def progress(logits: jax.Array, mask: jax.Array, is_key: jax.Array) -> Progress:
     """The four losses.
 
     The restricted logits are the key part plus the mean over all inputs, as Nanda et al. keep the
-    constant; the excluded ones are the logits less the key part.
+    constant; the excluded ones are the logits minus the key part.
 
     Args:
       logits: [p (a), p (b), p (c)].
@@ -89,7 +89,7 @@ class Followed(NamedTuple):
     sweep: jax.Array  # () bound of it
     lipschitz: jax.Array  # () bound of it
     total: jax.Array  # () bound of the whole MLP against the integral
-    naive: jax.Array  # () bound that explains nothing
+    naive: jax.Array  # () trivial bound, which explains nothing
 
 
 class Snapshot(NamedTuple):
@@ -220,23 +220,26 @@ def _non_vacuous(row: Row, last: Row) -> bool:
 # name -> (words, whether it holds of a row, given the last row of the run). Thresholds are
 # conventions: what matters is the order, and the curves are in the figure.
 MILESTONES: dict[str, tuple[str, Callable[[Row, Row], bool]]] = {
-    "train_accuracy": ("train accuracy at least 0.99", _at_least("train_accuracy", 0.99)),
-    "test_accuracy": ("test accuracy at least 0.99", _at_least("test_accuracy", 0.99)),
-    "key_weight": ("0.9 of the weight at the final keys", lambda row, _: key_weight(row) >= 0.9),
-    "one_wave": ("median neuron 0.9 one wave", _at_least("pre_median", 0.9)),
+    "train_accuracy": ("train accuracy is at least 0.99", _at_least("train_accuracy", 0.99)),
+    "test_accuracy": ("test accuracy is at least 0.99", _at_least("test_accuracy", 0.99)),
+    "key_weight": (
+        "0.9 of the weight is at the final key frequencies",
+        lambda row, _: key_weight(row) >= 0.9,
+    ),
+    "one_wave": ("one wave has 0.9 of the median neuron's variance", _at_least("pre_median", 0.9)),
     "phases": (
-        "std of psi - 2 phi at most 0.1 rad",
+        "std of psi - 2 phi is at most 0.1 rad",
         lambda row, _: over_keys(row, "phase_circular_std") <= 0.1,
     ),
     "gamma": (
-        "gamma at half its final value",
+        "gamma is at least half of its final value",
         lambda row, last: over_keys(row, "gamma") >= over_keys(last, "gamma") / 2 > 0,
     ),
     "quadrature": (
-        "quadrature error within twice its final value",
+        "quadrature error is at most twice its final value",
         lambda row, last: over_keys(row, "quadrature_error") <= 2 * over_keys(last, "quadrature_error"),
     ),
-    "bound": ("total bound below naive on every key", _non_vacuous),
+    "bound": ("total bound is below the trivial bound on every key frequency", _non_vacuous),
     "closed_form": ("closed form (full) explains 0.9 of the logits", _at_least("r2_full", 0.9)),
 }
 

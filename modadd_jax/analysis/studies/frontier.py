@@ -1,4 +1,4 @@
-"""What proof of accuracy costs: points of the frontier, from certificates."""
+"""The cost of proofs of accuracy: points of the frontier, from certificates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ def uncounted_text(found: Mapping[str, str]) -> str:
 
 
 def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each stage of a strategy had proven, and for how many operations in all up to there.
+    """The share that each stage of a strategy has proven, and the operations up to that stage.
 
-    An input that is not proven has come to the last stage; so what needed no more than an earlier one is
-    proven by it.
+    An input that is not proven has reached the last stage. So an input whose finest stage is an earlier one
+    is proven by that stage.
 
     Args:
       record: certificate.json.
@@ -67,7 +67,7 @@ def model_of(name: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, A
 
 
 def _cheapest_first(point: Mapping[str, Any]) -> tuple[bool, int]:
-    """What was not counted comes last."""
+    """Points without a count come last."""
     return point["operations"] is None, point["operations"] or 0
 
 

@@ -1,15 +1,16 @@
-"""Which frequencies win: the final keys, and each neuron's, predicted from the weights at an early step.
+"""Predicts the final keys, and the final key of each neuron, from the weights at an early step.
 
-In the lottery of arXiv 2602.16849 a neuron grows at the frequency where its waves begin large and
-its output phase begins near the sum of its input phases. Here that is a score of every neuron and frequency,
+In the lottery of arXiv 2602.16849 a neuron grows at the frequency where its waves start large and where its
+output phase starts near the sum of its input phases. Here this is a score of every neuron and frequency,
 
     amplitude  |U_i(k)| |V_i(k)| |w_i(k)|
     phase      cos(psi - phi_a - phi_b)
     product    amplitude * phase
 
-with the coefficients of u, v and w_logit at k. A frequency's score is the sum over neurons; its amplitude
-is the product of the sizes of u, v and w_logit at k (each the root of a sum of squares), which says more than
-the sum of products. `key_hits` and `neuron_hits` count how often the best scores are what training ends at.
+with the coefficients of u, v and w_logit at k. The score of a frequency is the sum over neurons. Its
+amplitude is the product of the sizes of u, v and w_logit at k (each the root of a sum of squares), which
+predicts more than the sum of products. `key_hits` and `neuron_hits` count how often the best scores agree
+with the end of training.
 Letters in shapes: p modulus, m neurons, Q = (p-1)//2 frequencies.
 """
 
@@ -27,7 +28,7 @@ SCORES = ("amplitude", "phase", "product")
 
 
 class Scores(NamedTuple):
-    """Of one circuit, for every frequency 1..(p-1)//2."""
+    """The scores of one circuit for every frequency 1..(p-1)//2."""
 
     neurons: dict[str, jax.Array]  # name of SCORES -> [m, Q]
     frequencies: dict[str, jax.Array]  # name of SCORES -> [Q]
@@ -46,7 +47,7 @@ def scores(circuit: Circuit) -> Scores:
 
 
 class Hits(NamedTuple):
-    """Predictions that came true: `hits` of `tries`, `expected` of them by chance."""
+    """Correct predictions: `hits` of `tries`, of which `expected` are expected by chance."""
 
     hits: int
     tries: int
@@ -60,10 +61,10 @@ def key_hits(score: np.ndarray, keys: Sequence[int]) -> Hits:
 
 
 def neuron_hits(score: np.ndarray, final: np.ndarray, alive: np.ndarray, keys: Sequence[int]) -> Hits:
-    """The best key of each neuron's score [m, Q] among the final keys, against its final frequency [m].
+    """The best-scoring final key of each neuron (scores [m, Q]), compared with its final frequency [m].
 
-    Of the neurons alive whose final frequency is a key. By chance each neuron has a key with the share of the
-    neurons that the key has, and the same is guessed.
+    Only living neurons whose final frequency is a key count. Chance: both the neuron and the guess have a key
+    with the probability that is the key's share of the neurons.
     """
     keys = np.asarray(keys)
     counted = np.asarray(alive) & np.isin(final, keys)

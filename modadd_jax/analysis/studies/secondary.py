@@ -1,9 +1,9 @@
 """Why a pizza looks like a clock: what flattens the dependence of the logits on a-b.
 
-With cos x alone the logits of a frequency go as |cos(w(a-b)/2)|. A component at 2k, an offset, and
-whatever else carries frequency 2k of the inputs to frequency k of the logits level this profile g_k(a-b).
-`study` runs eagerly, with one compiled program for each kind of question; the functions before it are
-pure, those of one frequency vmappable.
+With cos x alone the logits of a frequency are proportional to |cos(w(a-b)/2)|. A component at 2k, an offset,
+and everything else that carries frequency 2k of the inputs to frequency k of the logits flatten this profile
+g_k(a-b). `study` runs eagerly, with one compiled program for each kind of question. The functions before it
+are pure, and those of one frequency can be vmapped.
 Letters in shapes: p modulus, m neurons, F key frequencies, J harmonics; d = a-b, y = a+b and
 e = c-y, all mod p. Source: docs/theory.md sections 2.8, 3.1 and 3.4.
 """
@@ -39,12 +39,12 @@ class Harmonics(NamedTuple):
 
 
 class FrequencyStudy(NamedTuple):
-    """What flattens one frequency."""
+    """What flattens the profile of one frequency."""
 
     k: jax.Array  # () int
     t: jax.Array  # [J+1, m] complex, each neuron's own waveform; 0 for dead neurons
     harmonics: Harmonics
-    profiles: dict[str, jax.Array]  # of STEPS and "paths" -> [p (d)] complex, in the place of Z_k G_k(d)
+    profiles: dict[str, jax.Array]  # of STEPS and "paths" -> [p (d)] complex, instead of Z_k G_k(d)
     steps: dict[str, jax.Array]  # of the same -> () share of the variance at k explained
     differences: dict[str, jax.Array]  # of the same -> () largest |measured - form| over mean |measured|
     ceiling: jax.Array  # () the most that any function of a-b and c-(a+b) explains of it
@@ -55,12 +55,12 @@ class FrequencyStudy(NamedTuple):
 
 
 class CrossTalk(NamedTuple):
-    """Who writes at which frequency."""
+    """Which neurons write at which frequency."""
 
     writes: jax.Array  # [F (neurons), F (output)] share of the variance of their rows of w_logit
     sources: jax.Array  # [F (output), F+2, p (d)] complex, parts of measured_profile: see `sources`
-    gamma: jax.Array  # [F (output), F+2] the same sources' linear paths, as the gamma that does the same
-    intended: jax.Array  # [p//2 + 1] share of the logit variance that goes as e = c-(a+b) at frequency k
+    gamma: jax.Array  # [F (output), F+2] linear paths of the same sources, as the equivalent gamma
+    intended: jax.Array  # [p//2 + 1] share of the logit variance that depends on e = c-(a+b) at frequency k
     terms: jax.Array  # [p//2 + 1 (a+b), p//2 + 1 (c)] share of every other product of two waves, rows as in
     # `input_frequencies`
 
@@ -79,7 +79,7 @@ class Study(NamedTuple):
 def flatness(profile: jax.Array) -> jax.Array:
     """Coefficient of variation () over d of a real profile [p]: standard deviation over |mean|.
 
-    0 is flat and 0.483 = sqrt(pi^2/8 - 1) is |cos|. Infinite, or NaN, where the mean is 0.
+    0 is flat, and |cos| has 0.483 = sqrt(pi^2/8 - 1). It is infinite, or NaN, if the mean is 0.
     """
     return profile.std() / jnp.abs(profile.mean())
 
@@ -93,11 +93,11 @@ def first_order_profile(k: jax.Array, gamma: jax.Array, p: int, delta: float | j
 def flattest_gamma(wave: Waveform, p: int) -> jax.Array:
     """The gamma () in [0, 1/2] that makes t_0 + cos x - gamma cos 2x flattest over d, to 1e-4.
 
-    Three passes over a grid, each sixteen times as fine as the last: flatness falls to its minimum
-    and rises again, far inside the interval for the offsets a pizza can have (|t_0| < 1/2).
+    The search makes three passes over a grid, each sixteen times as fine as the last. The flatness falls to
+    its minimum and rises again, far inside the interval for the offsets that a pizza can have (|t_0| < 1/2).
 
     Args:
-      wave: whose offset t_0 to take.
+      wave: the waveform whose offset t_0 is used.
       p: modulus.
     """
     bare = closed_form.restrict(wave, "full")
@@ -184,9 +184,9 @@ def _groups(neurons: Neurons, keys: jax.Array) -> jax.Array:
 
 
 def sources(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Array:
-    """Which neurons make the profile of each key frequency.
+    """The parts of the profile of each key frequency, by their source.
 
-    measured_profile is linear in w_logit and the skip path, so it is a sum of parts: of the neurons of
+    measured_profile is linear in w_logit and the skip path. It is therefore a sum of parts: of the neurons of
     each key frequency, of all other neurons, and of the skip path.
 
     Args:
@@ -217,10 +217,10 @@ def sources(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Array:
 
 
 def linear_paths(circuit: Circuit, neurons: Neurons, keys: jax.Array) -> jax.Array:
-    """What reaches output frequency k from input frequency 2k without a product: docs/theory.md section 3.4.
+    """Linear paths from input frequency 2k to output frequency k: docs/theory.md section 3.4.
 
-    Half of every neuron, as ReLU(x) = x/2 + |x|/2, and all of the skip path are linear in u(a) + v(b). What
-    they carry from 2k to k adds [x_a e^{-i w d} + x_b e^{i w d}] to measured_profile.
+    Half of every neuron (the x/2 of ReLU(x) = x/2 + |x|/2) and the whole skip path are linear in the inputs.
+    What they carry from 2k to k adds [x_a e^{-i w d} + x_b e^{i w d}] to measured_profile.
 
     Args:
       circuit, neurons: of one model.
@@ -259,10 +259,10 @@ def input_frequencies(p: int) -> jax.Array:
 
 
 def term_shares(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The logit variance, term by term: what goes as w(c-(a+b)), and every other product of two waves.
+    """The logit variance, term by term: the terms in w(c-(a+b)), and every other product of two waves.
 
-    A share is that of all terms cos(w_k(a+b) +- w_k' c + phase) with any dependence on a-b. Those
-    with k = k' and a minus sign are the intended ones: they depend on e alone.
+    A share is that of all terms cos(w_k(a+b) +- w_k' c + phase) with any dependence on a-b. The terms with
+    k = k' and a minus sign are the intended ones: they depend on e alone.
 
     Args:
       logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
@@ -309,10 +309,10 @@ def _cross_talk(reading: Reading, paths: jax.Array) -> CrossTalk:
 def study(reading: Reading) -> Study:
     """Studies every key frequency and tries every edit of ablations.standard, eagerly.
 
-    The row "set_gamma" has the gamma that is flattest with the offset of the heaviest frequency.
+    The row "set_gamma" uses the gamma that is flattest for the offset of the heaviest frequency.
 
     Raises:
-      ValueError: where the circuit has no key frequency.
+      ValueError: if the circuit has no key frequency.
     """
     circuit, logits, keys = reading.circuit, reading.logits, reading.keys.k
     if not reading.frequencies:

@@ -28,10 +28,10 @@ EDITS = {
     "drop_secondary": "no secondary",
     "drop_offset": "no offset",
     "drop_secondary_offset": "neither secondary nor offset",
-    "set_gamma": "gamma = gamma*, phase ideal",
+    "set_gamma": "gamma = gamma*, ideal phase",
     "psi_2phi": "psi = 2 phi",
     "even_phi": "phi evenly spaced",
-    "even_phi_weighted": "phi spaced as the weights ask",
+    "even_phi_weighted": "phi spaced by the weights",
     "key_outputs": "W_L at key frequencies",
     "own_outputs": "W_L at own frequency",
     "drop_skip": "no skip path",
@@ -107,7 +107,7 @@ def _frequency_record(study: Study, index: int) -> dict[str, Any]:
 
 
 def _right_logit_share(study: Study, index: int) -> dict[str, Any]:
-    """How much of the right logit is this frequency's: over all inputs, and where |cos(w d/2)| is least."""
+    """The frequency's share of the right logit: over all inputs, and where |cos(w d/2)| is smallest."""
     measured = np.asarray(study.reading.frequencies[index].measured.real)
     right = np.asarray(study.reading.logits[:, :, 0].mean(axis=1))  # [p (d)]
     p, k = right.size, int(study.frequencies[index].k)
@@ -125,7 +125,7 @@ def _ablation_record(name: str, effect: Effect) -> dict[str, Any]:
 
 
 def _margin_record(study: Study) -> dict[str, Any]:
-    """Where the secondary is missed most: the a-b whose smallest margin falls furthest."""
+    """The a-b whose smallest margin falls most when the secondary component is removed."""
     before = np.asarray(study.effects["model"].margins)
     after = np.asarray(study.effects["drop_secondary"].margins)
     worst = int(np.argmax(before - after))
@@ -161,7 +161,7 @@ def secondary_record(study: Study | None) -> dict[str, Any]:
     """The numbers of secondary.json: Python floats, ints and None, never NaN.
 
     Args:
-      study: of a circuit; None where it has no key frequency.
+      study: of a circuit; None if it has no key frequency.
     """
     record: dict[str, Any] = {"gamma_star_first_order": GAMMA_STAR}
     if study is None:

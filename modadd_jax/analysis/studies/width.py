@@ -1,10 +1,10 @@
 """How the quadrature error falls with the number of neurons, learned and constructed.
 
-A rule of n nodes approaches the integral as n grows: with independent random nodes like n^-1/2, with evenly
-spaced ones like n^-2. A learned rule is set beside four others made from itself, which say what its nodes
-are worth: its weights at random nodes, its nodes with the weights their gaps ask for, its nodes moved to
-where the weights ask for them, and as many even nodes.
-Up to `power_law` all functions are pure and for one rule; nodes of weight 0 count for nothing.
+A rule of n nodes approaches the integral as n grows. Its error falls like n^-1/2 for independent random nodes
+and like n^-2 for evenly spaced nodes. A learned rule is compared with four rules made from it: its weights at
+random nodes; its nodes with weights by their gaps; its weights with every node in the middle of its cell; and
+as many even nodes. All functions up to `power_law` are pure and take one rule. Nodes of weight 0 do not
+count.
 Letters in shapes: m nodes, n of them with a weight, F room for key frequencies, D draws.
 Source: docs/theory.md sections 2.5, 3.2 and 4.7.
 """
@@ -39,7 +39,7 @@ EXAMPLES = 4  # rules drawn as rectangles
 
 
 class RuleNumbers(NamedTuple):
-    """One rule, and the others it is set beside. Errors: sup over theta and s, relative to 2/3."""
+    """One rule, and the rules it is compared with. Errors: sup over theta and s, relative to 2/3."""
 
     n: jax.Array  # () int, nodes with a weight
     effective: jax.Array  # () (sum omega)^2 / sum omega^2, at most n: as many equal weights
@@ -201,7 +201,7 @@ class PowerLaw(NamedTuple):
 def power_law(n: Sequence[float], error: Sequence[float]) -> PowerLaw | None:
     """Least squares of log error on log n; None for fewer than three points or a single n.
 
-    Raises ValueError where n and error are not positive numbers, as many of one as of the other.
+    Raises ValueError if n and error are not positive numbers, as many of one as of the other.
     """
     n, error = np.asarray(n, float), np.asarray(error, float)
     if n.shape != error.shape or not (np.all(n > 0) and np.all(error > 0)):

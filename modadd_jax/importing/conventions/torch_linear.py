@@ -39,7 +39,7 @@ def _read(tensors, sizes, said) -> list[Candidate]:
         # Constant attention is the same for every number of heads.
         found += [x for x in new if x.model.attention_rate != 1.0 or not found or n == heads[0]]
     if not found:
-        raise refused or ValueError(f"d_model {sizes['D']} is no multiple of {heads[0]} heads")
+        raise refused or ValueError(f"d_model {sizes['D']} is not a multiple of {heads[0]} heads")
     return found
 
 

@@ -41,13 +41,13 @@ MAX_SVG_BYTES = 300_000
 
 LEAD = (
     "Each neuron of its MLP is one rectangle under an integral, and the integral is the answer. "
-    "What is measured, and what is proven."
+    "This page shows what was measured and what was proven."
 )
 PROVENANCE = (
-    "Weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json lists every number of the "
-    "text and the tables with its file and function; what the sliders and the table of neurons show is "
-    "computed in this page from the model. Method: docs/theory.md. "
-    "After Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
+    "This page describes the weights of step {step}, seed {seed}, SHA-256 {params_sha256}. results.json "
+    "lists every number of the text and the tables with its file and function. What the sliders and the "
+    "table of neurons show is computed in this page from the model. docs/theory.md explains the method, "
+    "which follows Yip, Agrawal, Chan and Gross, arXiv 2412.03773."
 )
 
 

@@ -15,8 +15,8 @@ from modadd_jax.analysis.reading import Frequency, Reading
 from modadd_jax.circuit import Circuit
 
 DIGITS = 6  # significant, of a number in the page: more than any screen shows
-# Bytes of float32 tables that a page may hold: beside a plotting library of 5 MB and as much as 1.5 MB of
-# figures it stays below 8 MB. The default model, where u = v, has 0.5 MB of them.
+# Bytes of float32 tables that a page may hold. Together with a plotting library of 5 MB and up to 1.5 MB of
+# figures the page stays below 8 MB. The preset p113, where u = v, has 0.5 MB of tables.
 MAX_TABLE_BYTES = 1_000_000
 
 _secondary = jax.jit(closed_form.secondary)

@@ -1,6 +1,6 @@
 "use strict";
 // The interactive picture of the integral, the table of neurons and the zoom of figures.
-// Data: modadd_jax/html/data.py. Letters: p modulus, m neurons, n neurons of one frequency.
+// Data: modadd_jax/report/page/data.py. Letters: p modulus, m neurons, n neurons of one frequency.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const { p, m } = data;
@@ -53,7 +53,7 @@ function formLogits(y, d, form) {
 // All that is drawn of one frequency at one input and class: docs/theory.md sections 2.4 and 2.5.
 function lens({ index, a, b, y, d, c, psi }) {
   const f = data.frequencies[index];
-  // A negative cos(w(a-b)/2) turns every neuron's wave by half a turn, which leaves the integral alone.
+  // A negative cos(w(a-b)/2) shifts every neuron's wave by half a turn, which does not change the integral.
   const factor = Math.cos(Math.PI * f.k * (a - b) / p + f.delta);
   const theta = Math.PI * f.k * (a + b) / p + (factor < 0 ? Math.PI : 0);
   const shift = (at) => TAU * mod(f.k * at, p) / p;
@@ -160,11 +160,11 @@ function say(state, f, view) {
   const error = (view.sum - view.integral) / (2 / 3);
   const answer = view.model && view.model.indexOf(Math.max(...view.model));
   byId("said").textContent =
-    `a = ${view.a}, b = ${view.b}. Sum of the ${f.omega.length} rectangles ${view.sum.toFixed(4)}, integral ` +
-    `${view.integral.toFixed(4)}: off by ${(100 * error).toFixed(2)} % of 2/3. As pure waves these neurons add ` +
+    `a = ${view.a}, b = ${view.b}. The sum of the ${f.omega.length} rectangles is ${view.sum.toFixed(4)}, the integral ` +
+    `${view.integral.toFixed(4)}, error ${(100 * error).toFixed(2)} % of 2/3. If these neurons were pure waves, they would add ` +
     `${(view.units * view.sum).toFixed(2)} to the logit of class ${state.c}.` +
     (view.model ? ` The model answers ${answer}, the right class is ${state.y}.` :
-      " The model is too large for this page, so its own logits are not shown.");
+      " The model is too large for this page, so its logits are not shown.");
 }
 
 function readState() {
