@@ -170,6 +170,8 @@ def main() -> None:
     workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
+    if config.imported:
+        raise ValueError("keys are cut and training goes on, and an imported model has no training")
     if config.model.task != "add":
         raise ValueError(f"keys are cut of models that add, got task {config.model.task}")
     step, state = workdir.restore(train.state_like(config), flags.FLAGS.step)

@@ -105,6 +105,8 @@ def main() -> None:
     workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
+    if config.imported:
+        raise ValueError("the end of training is compared with its start, and an imported model has none")
     try:
         steps = sorted({int(step) for step in flags.FLAGS.early})
     except ValueError as error:

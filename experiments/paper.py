@@ -97,6 +97,8 @@ def main() -> None:
     workdir = Workdir.open(given.workdir)
     config = workdir.config
     circuit.check_separable(config.model)
+    if config.model.is_circuit:
+        raise ValueError("the claims are about a float32 program too, and a circuit has none")
     out = loading.ensure_directory(Path(given.out).absolute() if given.out else workdir.path)
     with tqdm(total=config.train.num_seeds, unit="seed", disable=None) as bar:
         summary = rounded(summarize.summary_of(workdir, given.step, out, bar, keep=True))

@@ -288,13 +288,12 @@ def test_commands_take_a_task_and_say_what_was_relabelled(tmp_path):
     assert workdir.config.model.task == "subtract"
     subject = Subject(ma.open_run(path).load(), workdir)
     with float64.enabled():
-        for name in ("analysis", "certificate", "check"):
-            run_and_write(study(name)._replace(drawings={}), subject, tmp_path)
+        compress = study("compress")._replace(drawings={})
+        run_and_write(compress, subject, tmp_path, n_terms=1, all_seeds=True)  # from the workdir again
     sentence = "The question is a - b modulo 11. The token t is read as 1 t (mod 11) where it is a"
-    record = json.loads((tmp_path / "analysis.json").read_text())
+    record = json.loads((tmp_path / "compress.json").read_text())
     assert record["relabelled"].startswith(sentence)
-    for name in ("analysis.md", "certificate.md"):
-        assert (tmp_path / name).read_text().startswith(sentence)
+    assert (tmp_path / "compress.md").read_text().startswith(sentence)
 
     done = command("export_checkpoint", f"--workdir={path} --out={tmp_path}/m.npz")
     assert done.returncode == 0, done.stderr

@@ -99,7 +99,7 @@ def rates_document(
 
 def run(subject: Subject) -> Outcome:
     reading = clock_or_pizza.read(subject.params, subject.config.model)
-    model = {"model": dataclasses.asdict(subject.config.model)}
+    model = {"model": dataclasses.asdict(subject.model.config.model)}
     return Outcome(model | clock_or_pizza.summarize(reading), reading)
 
 

@@ -39,7 +39,7 @@ def of_run(subject: Subject) -> list[dict[str, Any]]:
     """The curve of every seed of the subject's run that reached its step, and whether it is clean."""
     if subject.workdir is None:
         raise ValueError("all_seeds needs a run, and these weights belong to none")
-    config = subject.config
+    config = subject.workdir.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
     alive = np.flatnonzero(seeds_alive_at(config, state, step))
     found = []

@@ -60,7 +60,7 @@ def _snapshot(circuit: circuits.Circuit, mask: jax.Array | None, ks: jax.Array) 
 
 def run(subject: Subject) -> Outcome:
     """Raises ValueError if no seed reached the last step."""
-    workdir, steps, config = subject.workdir, subject.steps, subject.config
+    workdir, steps, config = subject.workdir, subject.steps, subject.workdir.config
     alive = alive_at_the_end(workdir)
     numbers = [config.train.seeds[row] for row in alive]
     keys = [dynamics.keys_of(last) for last in _circuits(workdir, steps[-1], alive)]

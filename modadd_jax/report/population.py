@@ -120,7 +120,7 @@ def document(summary: Mapping[str, Any]) -> list[str | Table]:
 
 
 def run(subject: Subject) -> Outcome:
-    config = subject.config
+    config = subject.workdir.config
     step, state = subject.workdir.restore(state_like(config), subject.step)
     found = summarize_seeds(config, state, step)
     about = {"checkpoint": {"step": step, "params_sha256": sha256_of_params(state.params)}}

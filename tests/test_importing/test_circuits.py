@@ -105,6 +105,16 @@ def test_every_study_of_a_circuit_runs(workdir, tmp_path):
             run_and_write(anomaly.STUDY, subject, tmp_path, kind=("pair",), n=1)
 
 
+def test_anomaly_names_the_kinds_that_a_circuit_leaves_out(workdir, tmp_path):
+    with float64.enabled():
+        subject = Subject(ma.open_run(workdir.path).load(), workdir)
+        study = anomaly.STUDY._replace(drawings={})
+        run_and_write(study, subject, tmp_path, kind=("pair", "skip", "token"), n=1)
+    record = json.loads((tmp_path / "anomaly.json").read_text())
+    assert (list(record["kinds"]), record["left_out"]) == (["skip"], ["pair", "token"])
+    assert "Left out: pair, token. They are planted by training" in (tmp_path / "anomaly.md").read_text()
+
+
 def test_a_circuit_goes_out_and_comes_back(tmp_path, model):
     write_state(tmp_path / "m.npz", convert.to_state_dict(model.params))
     (tmp_path / "m.json").write_text(json.dumps(convert.transformer_lens_record(model.config.model)))

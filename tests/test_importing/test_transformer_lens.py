@@ -1,4 +1,7 @@
-"""The script of the docs that opens an export in TransformerLens, where that is installed."""
+"""The script of the docs that opens an export in TransformerLens, where that is installed.
+
+Its fence says `py`, so that test_docs.py, which has no TransformerLens, does not run it.
+"""
 
 import importlib
 import json
@@ -18,7 +21,7 @@ ATOL = 1e-4  # float32 logits of size 10
 def script():
     """The code of the docs that makes a HookedTransformer."""
     texts = [file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))]
-    blocks = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
+    blocks = [block for text in texts for block in re.findall(r"```py\n(.*?)```", text, re.DOTALL)]
     (found,) = [block for block in blocks if "HookedTransformerConfig" in block]
     return found
 
