@@ -183,7 +183,7 @@ def as_addition(params: Params, config: ModelConfig) -> tuple[Params, ModelConfi
         }
         return tables, new
     rows = [names.a, names.b + p * config.separate_vocab] if own else [names.a]
-    rows += [np.array([config.n_vocab - 1])] if config.eq_token else []
+    rows += [np.array([config.n_vocab - 1], np.int32)] if config.eq_token else []
     answers = {name: params[name][..., names.answer] for name in ("W_U", "b_U") if name in params}
     return params | answers | {"W_E": params["W_E"][np.concatenate(rows)]}, new
 

@@ -24,12 +24,15 @@ NAMED = ("add", "subtract", "multiply")
 
 
 class Task(NamedTuple):
-    """The names that make a question an addition modulo p."""
+    """The names that make a question an addition modulo p.
+
+    int32, in which JAX indexes whether float64 is on or off.
+    """
 
     says: str  # what is renamed, in sentences; "" where nothing is
-    a: np.ndarray  # [p] int: the token that stands for the summand i as a
-    b: np.ndarray  # [p] int: the same as b
-    answer: np.ndarray  # [p] int: the class that stands for the sum i
+    a: np.ndarray  # [p] int32: the token that stands for the summand i as a
+    b: np.ndarray  # [p] int32: the same as b
+    answer: np.ndarray  # [p] int32: the class that stands for the sum i
 
     @property
     def is_even_handed(self) -> bool:
@@ -88,31 +91,31 @@ def coefficients(name: str, p: int) -> tuple[int, int]:
 def task_of(name: str, p: int) -> Task:
     """The task of that name; p: the modulus of its addition. Raises ValueError as `coefficients`, `modulus`.
 
-    >>> task_of("2,-1", 5).a, task_of("2,-1", 5).b  # the token 2 is 4 as a, and 3 as b
-    (array([0, 3, 1, 4, 2]), array([0, 4, 3, 2, 1]))
-    >>> task_of("multiply", 4).a + 1  # the powers of 2 modulo 5
-    array([1, 2, 4, 3])
+    >>> task_of("2,-1", 5).a.tolist(), task_of("2,-1", 5).b.tolist()  # the token 2 is 4 as a, and 3 as b
+    ([0, 3, 1, 4, 2], [0, 4, 3, 2, 1])
+    >>> (task_of("multiply", 4).a + 1).tolist()  # the powers of 2 modulo 5
+    [1, 2, 4, 3]
     """
     numbers = np.arange(p)
     x, y = coefficients(name, p)
     if name == "multiply":
         prime = modulus(name, p) + 1
         g = generator(prime)
-        tokens = np.array([pow(g, i, prime) - 1 for i in range(p)])  # that of the number n is n - 1
+        tokens = np.array([pow(g, i, prime) - 1 for i in range(p)], np.int32)  # that of the number n is n - 1
         says = (
             f"The question is a b modulo {prime}, zero left out. The number {g}^i (mod {prime}) is read as "
             f"i, as a, as b and as answer: the logarithms add modulo {p}."
         )
         return Task(says, tokens, tokens, tokens)
-    a, b = (numbers * pow(factor, -1, p) % p for factor in (x, y))
+    a, b = ((numbers * pow(factor, -1, p) % p).astype(np.int32) for factor in (x, y))
     if x % p == y % p == 1:
-        return Task("", a, b, numbers)
+        return Task("", a, b, numbers.astype(np.int32))
     asked = {"subtract": "a - b"}.get(name, f"{x} a {'-' if y < 0 else '+'} {abs(y)} b")
     says = (
         f"The question is {asked} modulo {p}. The token t is read as {x % p} t (mod {p}) where it is a, and "
         f"as {y % p} t where it is b: the answer is the sum of the two."
     )
-    return Task(says, a, b, numbers)
+    return Task(says, a, b, numbers.astype(np.int32))
 
 
 def check_training(model: "ModelConfig", train: "TrainConfig") -> None:
