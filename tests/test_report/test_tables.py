@@ -56,7 +56,7 @@ def test_markdown_is_rounded_and_has_the_caption():
         "-:",
         "-:",
         "-:",
-    ]  # words: from the left
+    ]
     assert rows == [
         ["3", "a", "0.12", "yes", "-", "0.1 ± -"],
         ["5", "b, c", "-2.00", "no", "1.0e-12", "-2.0 ± 1e-12"],
