@@ -43,15 +43,16 @@ CHUNK = 512
 def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ...]:
     """Switches of u against v and, where a and b are not seen alike, of v against u."""
     order = orders(hints.k, circuit.u.shape[0])
-    pairs = [(circuit.u, circuit.v), (circuit.v, circuit.u)]
-    return tuple(event_sums.switches(*pair, order, hints.group) for pair in pairs[: 1 if symmetric else 2])
+    return event_sums.switches(circuit.u, circuit.v, order, hints.group, symmetric)
 
 
 def event_lists(
-    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int
+    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int | tuple[int, ...]
 ) -> tuple[Events, ...]:
-    tables = zip((circuit.u, circuit.v), found, strict=False)
-    return tuple(event_sums.list_events(table, side, hints.group, capacity) for table, side in tables)
+    """`capacity` of each side, or of all alike."""
+    room = capacity if isinstance(capacity, tuple) else (capacity,) * len(found)
+    given = zip((circuit.u, circuit.v), found, room, strict=False)
+    return tuple(event_sums.list_events(table, side, hints.group, n) for table, side, n in given)
 
 
 def neuron_sums(hints: Hints, listed: tuple[Events, ...], weights: jax.Array, p: int) -> jax.Array:
@@ -69,15 +70,21 @@ def event_error(circuit: Circuit, found: tuple[Switches, ...], weights: jax.Arra
     """
     p = circuit.u.shape[0]
     most = jnp.stack([event_sums.most_events(side) for side in found]).max()
-    largest = jnp.maximum(jnp.abs(circuit.u).max(), jnp.abs(circuit.v).max()) * jnp.abs(weights).max()
+    tables = zip((circuit.u, circuit.v), found, strict=False)
+    tallest = jnp.stack([event_sums.largest(table, side) for table, side in tables]).max()
+    largest = tallest * jnp.abs(weights).max()
     rounded = (most + p + n_keys + 16) * unit_roundoff(weights.dtype)
     return 2 * most * rounded / (1 - rounded) * largest
 
 
 def known_sums(
-    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], basis: jax.Array, capacity: int
+    circuit: Circuit,
+    hints: Hints,
+    found: tuple[Switches, ...],
+    basis: jax.Array,
+    capacity: int | tuple[int, ...],
 ) -> Sums:
-    """What events say about the activations. `capacity` (static) as in `event_sums.list_events`."""
+    """What events say about the activations. `capacity` (static) as in `event_lists`."""
     listed = event_lists(circuit, hints, found, capacity)
     sums = neuron_sums(hints, listed, basis, circuit.u.shape[0])
     error = event_error(circuit, found, basis, hints.k.size)
@@ -222,7 +229,7 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     read, found = _readout(circuit, hints), _sides(circuit, hints, symmetric)
     known = _known_sums(circuit, hints, found, read.basis, capacity_for(found, p, m))
     first = _stage1(circuit, hints, read, known, symmetric)
-    exact_events = max(int(side.n_events) for side in found)
+    exact_events = tuple(int(side.n_events) for side in found)
     counted = {
         "readout": operations.tally(readout, circuit, hints),
         "switches": operations.tally(partial(sides, symmetric=symmetric), circuit, hints),

@@ -130,7 +130,9 @@ def skip_size(circuit: Circuit) -> jax.Array:
 def norms(columns: jax.Array) -> jax.Array:
     """At least the norm of each column [m, n]: m + 1 roundings of the squares' sum, one of the root,
     and as many again for the factor itself and what it is multiplied with."""
-    return (1 + gamma_n(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(jnp.square(columns).sum(axis=0))
+    return (1 + gamma_n(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(
+        jnp.einsum("ij,ij->j", columns, columns)
+    )
 
 
 def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
@@ -148,7 +150,7 @@ def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
     basis = centred @ probes.T
     gram, against = basis.T @ basis, basis.T @ centred  # [L, L], [L, p]
     output = least_squares(gram, against)
-    squares = jnp.square(centred).sum(axis=0)  # [p]
+    squares = jnp.einsum("ij,ij->j", centred, centred)  # [p]
     rest = squares + (output * (gram @ output - 2 * against)).sum(axis=0)
     size = jnp.sqrt(squares) + jnp.sqrt(jnp.diag(gram)) @ jnp.abs(output)
     error = gamma_n(2 * sum(circuit.w_logit.shape) + 4 * probes.shape[0] + 64, size.dtype) * jnp.square(size)
