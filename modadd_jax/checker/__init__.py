@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from modadd_jax.checker.margins import AGREE, agree, exact, exact_slack, finer
+from modadd_jax.checker.margins import AGREE, Waves, agree, exact, exact_slack, finer
 from modadd_jax.checker.weights import (
     Tables,
     fold,
@@ -30,6 +30,8 @@ from modadd_jax.checker.weights import (
 # As AGREE, of rho, which the prover has as a root of cancelling squares, to sqrt(gamma) = 4e-7, and of the
 # least squares, which the prover's ridge, 1e-12 of the squares, moves by as much as the root of that.
 AGREE_ROOT = 1e-6
+# Share of the spread that may be missing from the bound of a (d, e) for Hhat itself to be tried on it.
+LIKELY = 0.75
 
 
 def _events(x: np.ndarray, y: np.ndarray, k: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -59,10 +61,11 @@ def _readout(t: Tables, probes: np.ndarray, record: dict) -> tuple[np.ndarray, .
     return basis, f, np.maximum(rho, c["rho"]), sums, norm_a[:, None] + norm_b
 
 
-def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) -> tuple[np.ndarray, float]:
-    """Section 4: bounds [p (d), p (e)], less their rounding, and this. G, f, Z and s_k are floats that define
-    the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of fewer
-    than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
+def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float, required: float) -> tuple:
+    """Section 4: bounds [p (d), p (e)], less their rounding, this, Hhat and what it proves, and the largest
+    |S|. G, f, Z and s_k are floats that define the remainders. What errs: S, by `error`; and Hhat, the
+    remainders and the last sums, on paths of fewer than 1024 + 64 L roundings of terms whose moduli sum to
+    `size`."""
     _, f, rho, sums, norm = known
     (K, p), y = E.shape, np.arange(E.shape[1])
     a, b = ((y + sign * y[:, None]) * (p + 1) // 2 % p for sign in (1, -1))  # [p (d), p (y)]
@@ -86,9 +89,11 @@ def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) 
     M = tall[:K] + sum(abs(s).max(axis=0) for s in skips)
     size = (2 + wide[:K]) @ M + (1 + wide[K:]) @ tall[K:] + abs(t.s_a).max() + abs(t.s_b).max() + R.max()
     slack = error * (1.5 * (2 + wide[:K]).sum() + wide[K:].sum()) + gamma(1024 + 64 * len(f)) * size
-    lower = (Z @ (1 - E)).real - spread @ abs(1 - E) - height @ eta - R.max(axis=1)[:, None] - slack
+    off, reach = height @ eta + R.max(axis=1)[:, None] + slack, spread @ abs(1 - E)
+    lower = (Z @ (1 - E)).real - reach - off
     lower[:, 0] = np.inf  # c = y
-    return lower, slack
+    tallest = np.concatenate([tall[:K], tall])
+    return lower, slack, Waves(hat, 1 - E, off, lower + LIKELY * reach > required), tallest
 
 
 def _hints(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -120,8 +125,8 @@ def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.nd
     extra = np.array(record["hints"]["extra"], float).reshape(-1, p)
     known = _readout(t, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra]), record)
     error = _event_error(t, record, known[0])
-    first, slack = _stage1(t, record, E, known, error)
-    lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric)
+    first, slack, waves, tallest = _stage1(t, record, E, known, error, required)
+    lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric, tallest, waves)
     agree(record, "constants.slack", [slack, *slacks])
     agree(record, "constants.left", counts)
     return lower, stage
@@ -133,7 +138,8 @@ def _low_rank(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.
     error = float(gamma(len(t.w) + 16) * largest_activations(t) @ abs(known[0]).max(axis=1))
     agree(record, "constants.sum_error", error)
     first = np.where(np.arange(len(t.u)) > 0, -np.inf, np.inf) + np.zeros((len(t.u), 1))
-    lower, stage, slacks, _ = finer(t, known, error, first, required, False, whole=True)
+    tallest = abs(known[3]).max(axis=(0, 1))
+    lower, stage, slacks, _ = finer(t, known, error, first, required, False, tallest)
     agree(record, "constants.slack", slacks)
     agree(record, "constants.inputs_settled_exactly", (stage == 3).sum())
     return lower, stage - 1

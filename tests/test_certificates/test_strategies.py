@@ -303,8 +303,9 @@ def test_stragglers_join_the_key_of_which_they_are_a_multiple():
     made = circuit(PROBLEMS["stragglers"])  # neurons of 10 = 2 x 5
     hints = margins.hints_of(made)
     assert hints.k.tolist() == [5]
-    k = margins._groups(np.array([10, 5, 4, 8]), np.array([5, 4]), 23)
-    assert k.tolist() == [0, 0, 1, 1]
+    waves = np.cos(2 * np.pi * np.array([10, 5, 4, 8]) * np.arange(23)[:, None] / 23 + 0.3)
+    made = Circuit(waves, waves, np.ones((4, 23)), *[np.zeros((23, 23))] * 2)
+    assert margins._groups(made, np.array([5, 4])).tolist() == [0, 0, 1, 1]
 
 
 def test_weights_that_the_float32_program_would_round_are_refused(certified):

@@ -136,7 +136,7 @@ ALTERED = {
     "eta": (scaled("constants", "eta", 4), r"constants.eta\[4\] differs"),
     "rest": (scaled("constants", "rest"), "constants.rest differs"),
     "slack": (scaled("constants", "slack", "stage 1"), r"constants.slack\[0\] differs"),
-    "left": (put(("constants", "left", "stage 2"), lambda x: x - 1), r"constants.left\[1\] differs"),
+    "left": (put(("constants", "left", "stage 2"), lambda x: x - 1), r"constants.left\[2\] differs"),
     "rounding": (scaled("slack", "rounding"), "slack.rounding differs"),
     "fold": (scaled("slack", "fold", factor=0.5), "slack.fold differs"),
     "program": (scaled("slack", "program", factor=0.5), "slack.program differs"),

@@ -2,7 +2,8 @@
 
 `event_sums` gives the sums over the neurons that the theorem (`class_bounds`) asks for, for all p^2 inputs in
 O(p m) operations. Stage 1 is the theorem: a bound for each d = a - b and e at once, with Z_k(d) the mean of
-Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input (`margins`, low rank); stage 3 what is
+Hhat_k. Stage 2 takes the (d, e) that this leaves, input by input: where that is likely to be enough, the
+theorem with Hhat_k itself (*waves*), and else by the readout (`margins`, low rank). Stage 3 takes what is
 still left, exactly. So the proof is complete: every input whose margin exceeds what is required, and the
 rounding slack of an exact sum, is proven.
 Letters in shapes: p odd modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
@@ -38,6 +39,10 @@ from modadd_jax.circuit import Circuit, pair_logits
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
 # call's tables ([CHUNK, p, L] and [CHUNK, m]) stay at some megabytes.
 CHUNK = 512
+TRIPLES = 8192  # the same of single margins, whose tables are [TRIPLES, L]
+# Waves take 2/3 of what the readout takes for a margin, so they should prove more than that of those they
+# are asked for. Of the (d, e) whose bound would do with a quarter of the spread, they do (seen).
+LIKELY = 0.75
 
 
 def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ...]:
@@ -107,7 +112,7 @@ def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmet
         [jnp.sqrt(square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
     )
     error = known.error * jnp.where(jnp.arange(height.shape[1]) < K, 1.5, 1.0)
-    return KeyCoefficients(z, spread, height, error)
+    return KeyCoefficients(z, spread, height, error, hat)
 
 
 def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric: bool) -> Stage1:
@@ -117,35 +122,47 @@ def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric
     return bound_classes(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
 
 
+def waves_stage(first: Stage1, turn: jax.Array, d: jax.Array, e: jax.Array) -> jax.Array:
+    """Lower bounds [n, p (y)] of the margins of the listed (d, e), int [n] each; 2 K + 1 operations a margin.
+
+    The theorem with Hhat_k(d, y) instead of Z_k and the spread. Its terms have no larger moduli, and no more
+    roundings, than `bound_classes` counts: the slack is that of stage 1.
+
+    Args:
+      turn: [K, p] complex, 1 - e^{i w_k e}.
+    """
+    hat, turned = first.hat[d], turn.T[e]  # [n, p, K], [n, K]
+    real = jnp.einsum("nyk,nk->ny", hat.real, turned.real)
+    key = real - jnp.einsum("nyk,nk->ny", hat.imag, turned.imag)
+    return key - (first.doubt[d, e] + first.slack)[:, None]
+
+
 def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
     """Sums [p, p, L+1] and output [L+1, p] whose products are the wrong logits' upper bounds."""
     norm = known.norm_a[:, None, None] + known.norm_b[None, :, None]
     return jnp.concatenate([known.sums, norm], axis=2), jnp.concatenate([read.output, read.rho[None, :]])
 
 
-def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
-    """Lower bound [D, p (y)] of the right logit through the readout, minus the slack of a margin."""
-    _, y, a, b = differences(circuit.u.shape[0], symmetric)
-    logits = jnp.einsum("dyl,yl->dy", known.sums[a, b], read.output.T)
+def own_logits(circuit: Circuit, read: Readout, known: Sums, slack, d: jax.Array, y: jax.Array) -> jax.Array:
+    """Lower bounds [n] of the right logit of the listed inputs, minus the slack of a margin."""
+    a, b = inputs_of(d, y, circuit.u.shape[0])
+    logits = jnp.einsum("nl,nl->n", known.sums[a, b], read.output.T[y])
     norm = known.norm_a[a] + known.norm_b[b]
-    found = logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y]
-    return Enclosure(found, slack).lower
+    return Enclosure(logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y], slack).lower
 
 
 def stage2(
-    circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, e: jax.Array
+    circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, y: jax.Array, e: jax.Array
 ) -> jax.Array:
-    """Lower bounds [n, p (y)] of the margins of the listed (d, e), int [n] each; L + 4 operations a margin.
+    """Lower bounds [n] of the margins of the listed (d, y, e), int [n] each; L + 4 operations a margin.
 
-    `own`: of `own_logits`.
+    `own`: [n] of `own_logits`, of their inputs.
     """
-    p = circuit.u.shape[0]
-    y = jnp.arange(p)[None, :]
-    a, b = inputs_of(d[:, None], y, p)
-    c = (y + e[:, None]) % p
+    a, b = inputs_of(d, y, circuit.u.shape[0])
+    c = (y + e) % circuit.u.shape[0]
     sums, output = _with_norms(read, known)
-    other = jnp.einsum("nyl,nyl->ny", sums[a, b], output.T[c])
-    return own[d] - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
+    other = jnp.einsum("nl,nl->n", sums[a, b], output.T[c])
+    return own - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
 
 
 def exact_inputs(circuit: Circuit, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -173,7 +190,8 @@ _sides = jax.jit(sides, static_argnums=2)
 _readout = jax.jit(readout)
 _known_sums = jax.jit(known_sums, static_argnums=4)
 _stage1 = jax.jit(stage1, static_argnums=4)
-_own = jax.jit(own_logits, static_argnums=4)
+_waves = jax.jit(waves_stage)
+_own = jax.jit(own_logits)
 _stage2 = jax.jit(stage2)
 _margins = jax.jit(margins.exact_margins)
 _inputs = jax.jit(exact_inputs)
@@ -181,11 +199,11 @@ _exact_slack = jax.jit(margins.exact_slack)
 _low_rank_slack = jax.jit(margins.low_rank_slack)
 
 
-def _in_chunks(function, lists: tuple[np.ndarray, ...]) -> np.ndarray:
-    """function of lists of any one length, compiled for CHUNK items."""
+def _in_chunks(function, lists: tuple[np.ndarray, ...], chunk: int = CHUNK) -> np.ndarray:
+    """function of lists of any one length, compiled for so many items."""
     n = lists[0].size
-    padded = [np.pad(x, (0, -n % CHUNK)).reshape(-1, CHUNK) for x in lists]
-    parts = [np.asarray(function(*map(jnp.asarray, chunk))) for chunk in zip(*padded, strict=True)]
+    padded = [np.pad(x, (0, -n % chunk)).reshape(-1, chunk) for x in lists]
+    parts = [np.asarray(function(*map(jnp.asarray, items))) for items in zip(*padded, strict=True)]
     return np.concatenate(parts)[:n]
 
 
@@ -247,11 +265,11 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
         np.ones((bound.shape[0], p), int),
         counted,
         {"stage 1": float(first.slack)},
-        {"stage 1": int(open_pairs.sum()), "stage 2": 0},
+        {"stage 1": int(open_pairs.sum()), "waves": 0, "stage 2": 0},
     )
     if open_pairs.any():
         d, e = np.nonzero(open_pairs)
-        _finer(circuit, read, known, symmetric, required, state, d, e + 1)
+        _finer(circuit, hints, read, known, first, required, state, d, e + 1)
     return Proof(
         to_inputs(state.lower),
         to_inputs(state.stage),
@@ -261,27 +279,78 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     )
 
 
+def _settle_waves(
+    state: _State, values: np.ndarray, required: float, d: np.ndarray, e: np.ndarray
+) -> tuple[tuple[np.ndarray, ...], int]:
+    """The triples (d, y, e) that the values [n, p (y)] leave, and the comparisons that this takes.
+
+    First the least of each input: where it proves the input, no single margin is compared.
+    """
+    least = np.full(state.lower.shape, np.inf)
+    np.minimum.at(least, d, values)
+    settled = least > required
+    np.minimum(state.lower, least, out=state.lower, where=settled)
+    rest = ~settled[d]  # [n, p], margins of the inputs of which some are left
+    proven = values > required
+    n, y = np.nonzero(rest & proven)
+    np.minimum.at(state.lower, (d[n], y), values[n, y])
+    n, y = np.nonzero(rest & ~proven)
+    inputs = np.unique(d).size * values.shape[1]
+    return (d[n], y, e[n]), values.size + inputs + int(rest.sum())
+
+
 def _finer(
-    circuit, read: Readout, known: Sums, symmetric: bool, required: float, state: _State, d, e
+    circuit: Circuit,
+    hints: Hints,
+    read: Readout,
+    known: Sums,
+    first: Stage1,
+    required: float,
+    state: _State,
+    d: np.ndarray,
+    e: np.ndarray,
 ) -> None:
     """Stage 2 for the listed (d, e), int [n] each, and stage 3 for the triples that it leaves."""
-    slack = _low_rank_slack(circuit, read, known)
-    own = _own(circuit, read, known, slack, symmetric)
-    values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (y)]
+    p = circuit.u.shape[0]
+    state.stage[d] = 2
+    likely = np.asarray(first.lower + LIKELY * first.reach)[d, e] > required
+    rest = [np.repeat(d[~likely], p), np.tile(np.arange(p), int((~likely).sum())), np.repeat(e[~likely], p)]
+    if likely.any():
+        d, e = d[likely], e[likely]
+        turn = 1 - waves(hints.k, p)
+        values = _in_chunks(partial(_waves, first, turn), (d, e))  # [n, p (y)]
+        counted = operations.tally(waves_stage, first, turn, *[_integers(d.size)] * 2)
+        left, comparisons = _settle_waves(state, values, required, d, e)
+        state.counted["stage 2"] = counted.plus(Operations(comparisons=comparisons))
+        rest = [np.concatenate(pair) for pair in zip(rest, left, strict=True)]
+    state.left["waves"] = rest[0].size
+    if rest[0].size:
+        _stage2_of(circuit, hints, read, known, first, required, state, *rest)
+
+
+def _stage2_of(circuit, hints, read, known, first, required, state, d, y, e) -> None:
+    """The listed (d, y, e), int [n] each, through the readout; stage 3 for those that it leaves."""
+    p, K = circuit.u.shape[0], hints.k.size
+    tallest = jnp.concatenate([first.height[:K], first.height])
+    slack = _low_rank_slack(circuit, read, known, tallest)
+    cells, cell = np.unique(d * p + y, return_inverse=True)
+    own = _in_chunks(partial(_own, circuit, read, known, slack), (cells // p, cells % p), TRIPLES)[cell]
+    values = _in_chunks(partial(_stage2, circuit, read, known), (own, d, y, e), TRIPLES)
     state.slack["stage 2"] = float(slack)
+    numbers = jax.ShapeDtypeStruct(own.shape, own.dtype)
     state.counted["stage 2"] = (
-        operations.tally(margins.low_rank_slack, circuit, read, known)
-        .plus(operations.tally(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
-        .plus(operations.tally(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
-        .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
+        state.counted.get("stage 2", Operations())
+        .plus(operations.tally(margins.low_rank_slack, circuit, read, known, tallest))
+        .plus(operations.tally(own_logits, circuit, read, known, slack, *[_integers(cells.size)] * 2))
+        .plus(operations.tally(stage2, circuit, read, known, numbers, *[_integers(d.size)] * 3))
+        .plus(Operations(comparisons=2 * d.size))  # with what is required, and for the least
     )
     proven = values > required
-    n, y = np.nonzero(proven)
-    _settle(state, (d[n], y), values[n, y], 2)
-    n, y = np.nonzero(~proven)
-    state.left["stage 2"] = n.size
-    if n.size:
-        _stage3(circuit, state, d[n], y, e[n])
+    np.minimum.at(state.lower, (d[proven], y[proven]), values[proven])
+    d, y, e = (x[~proven] for x in (d, y, e))
+    state.left["stage 2"] = d.size
+    if d.size:
+        _stage3(circuit, state, d, y, e)
 
 
 def _stage3(circuit: Circuit, state: _State, d, y, e) -> None:
