@@ -9,9 +9,9 @@ chosen as for experiments.analyze. The strategies are those of docs/certificate.
 means), integral, events, low_rank, brute. About half a minute on two CPU cores, most of it compilation.
 
 With --check nothing is written: an independent checker (modadd_jax/checker) proves the claims of a
-certificate again, from the weights of the workdir, in a few seconds. It knows every strategy but integral.
-What differs is a one-line error and exit status 2. Step and seed are the certificate's where they are
-not given.
+certificate again, from the weights of the workdir, in a few seconds. Of the strategy integral it judges
+what is claimed, by exact margins. What differs is a one-line error and exit status 2. Step and seed are
+the certificate's where they are not given.
 """
 
 import time

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from modadd_jax.checker.judged import by_difference, judge_claims, judge_integral
 from modadd_jax.checker.margins import AGREE, Waves, agree, exact, exact_slack, finer
 from modadd_jax.checker.weights import (
     Tables,
@@ -117,13 +118,19 @@ def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
     return float(error)
 
 
-def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
-    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
-    p = len(t.u)
-    k, _, symmetric = _hints(t, record)
+def _probes(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray]:
+    """E [K, p] and the probes [L, p] of the readout's basis."""
+    p, k = len(t.u), np.array(record["hints"]["k"])
     E = np.exp(2j * np.pi / p * (k[:, None] * np.arange(p) % p))
     extra = np.array(record["hints"]["extra"], float).reshape(-1, p)
-    known = _readout(t, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra]), record)
+    return E, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra])
+
+
+def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
+    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
+    _, _, symmetric = _hints(t, record)
+    E, probes = _probes(t, record)
+    known = _readout(t, probes, record)
     error = _event_error(t, record, known[0])
     first, slack, waves, tallest = _stage1(t, record, E, known, error, required)
     lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric, tallest, waves)
@@ -155,15 +162,38 @@ def _exact(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.nda
         slack = 2 * (error + gamma(16) * (size + error))
         slack += 2 * gamma(4) * largest_activations(t) @ abs(w).max(axis=1)
     agree(record, "constants.slack", [slack])
+    return _all_margins(t, w) - slack, np.ones((p, p), int)
+
+
+def _all_margins(t: Tables, w: np.ndarray) -> np.ndarray:
+    p = len(t.u)
     y = np.arange(p)
-    return np.stack([exact(t, np.full(p, a), y, w).min(axis=1) for a in y]) - slack, np.ones((p, p), int)
+    return np.stack([exact(t, np.full(p, a), y, w).min(axis=1) for a in y])
 
 
-STRATEGIES = {"linear": _linear, "low_rank": _low_rank, "brute": _exact, "events": _exact}
+def _integral(t: Tables, record: dict, required: float) -> tuple[np.ndarray, None]:
+    """Margins [p, p] by which claims are judged, less their rounding; the stages are the certificate's."""
+    lower, finer_part, bounds = _all_margins(t, t.w) - exact_slack(t), record["constants"].get("linear"), None
+    _hints(t, record)
+    judge_integral(t, record, *_probes(t, record))
+    if finer_part is not None:
+        bounds, _ = _linear(t, {**record, "constants": finer_part}, required)
+    judge_claims(record, lower, bounds, required)
+    return lower, None
 
 
-def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None:
-    """The claim itself: which inputs are proven once margins can be smaller by `slack`."""
+STRATEGIES = {
+    "linear": _linear,
+    "low_rank": _low_rank,
+    "brute": _exact,
+    "events": _exact,
+    "integral": _integral,
+}
+
+
+def _statement(record: dict, name: str, lower: np.ndarray, slack: float, judged: bool) -> None:
+    """The claim itself: which inputs are proven once margins can be smaller by `slack`. `judged`: the bounds
+    are not the certificate's own, but those that it must not exceed."""
     proven = lower > slack
     claimed = {(a, b) for a, b in record[name]["unproven"]}
     for pair in sorted(claimed ^ {(a, b) for a, b in np.argwhere(~proven).tolist()})[:1]:
@@ -175,6 +205,8 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     least = lower[proven].min() if proven.any() else None
     # What is left of it once the slack is taken off may be as small as one likes: the scale is its own.
     smallest, within = (None, 0.0) if least is None else (least - slack, AGREE * least)
+    if judged and least is not None:
+        smallest, within = smallest / 2, smallest / 2 + within  # anything from 0 to it
     agree(record, f"{name}.smallest_proven_margin", smallest, within)
 
 
@@ -215,7 +247,7 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             claimed = reduce(dict.__getitem__, name.split("."), record)
             if claimed != own:
                 raise ValueError(f"{name} differs: {claimed} in the certificate, {own} found")
-        t, y = fold(W, model), np.arange(p)
+        t = fold(W, model)
         moved, program = 0.0, 0.0
         if is_circuit:  # its numbers are exact, and there is no program
             if record["float32"] is not None or record["slack"]["program"] is not None:
@@ -227,11 +259,13 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             agree(record, "slack.program", program)
         agree(record, "slack.fold", moved)
         lower, stage = STRATEGIES[record["strategy"]](t, record, moved + program)
-        agree(record, "slack.rounding", max([0.0, *record["constants"]["slack"].values()]))
-        agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
-        agree(record, "lower_by_difference", [lower[(y + d) % p, y].min() for d in y])
+        parts = [record["constants"], record["constants"].get("linear", {"slack": {}})]
+        agree(record, "slack.rounding", max([0.0, *(x for part in parts for x in part["slack"].values())]))
+        if stage is not None:
+            agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
+            agree(record, "lower_by_difference", by_difference(lower))
         for name, slack in (("real", moved), ("float32", moved + program))[: 2 - is_circuit]:
-            _statement(record, name, lower, slack)
+            _statement(record, name, lower, slack, stage is None)
         agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
         _counts(record, p**3 * model["d_mlp"])
     except (KeyError, TypeError, IndexError, AttributeError) as error:
