@@ -313,3 +313,18 @@ def test_weights_that_the_float32_program_would_round_are_refused(certified):
     params["W_in"] = params["W_in"] * (1 + 2.0**-40)
     with pytest.raises(ValueError, match=r"needs float32 weights, got more digits in W_in"):
         strategies.certify(params, Config(model=SHAPE))
+
+
+def test_waves_prove_what_the_spread_leaves():
+    """Neurons that also write their mirror image: Hhat varies with a + b, and stage 1 gives up."""
+    made = pizza(n=24)
+    w = np.array(made.w_logit)
+    mirrored = made._replace(w_logit=w + 0.65 * w[:, (-np.arange(P)) % P])
+    circuit = Circuit(*map(jnp.asarray, mirrored))
+    proof = linear.linear(circuit, margins.hints_of(circuit))
+    left = proof.constants["left"]
+    assert 0 < left["waves"] < left["stage 1"] * P / 2  # most margins are proven without the readout
+    true = true_margins(mirrored)
+    assert (true <= 0).any()
+    assert (proof.lower <= true + TOLERANCE).all()
+    np.testing.assert_array_equal(proof.lower > 0, true > 0)
