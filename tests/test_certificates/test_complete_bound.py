@@ -57,7 +57,7 @@ def test_the_bound_holds_in_exact_arithmetic_for_any_table_and_hints():
 
 
 def test_no_bound_of_perturbed_circuits_is_on_the_wrong_side():
-    rows = of_perturbed(12, sample=2)
+    rows = list(of_perturbed(12, sample=2))
     assert sum(row["above"] + row["above_in_balls"] for row in rows) == 0
     assert all(row["right"] == row["proven"] for row in rows)
     assert all(row["complete"]["bound"] >= row["complete"]["true"] for row in rows)
