@@ -10,9 +10,9 @@ auto), integral, events, low_rank and brute. It takes about half a minute on two
 compilation.
 
 With --check nothing is written. An independent checker (modadd_jax/checker) proves the claims of a
-certificate again from the weights of the workdir, in a few seconds. It knows every strategy except integral.
-A difference is reported in one line, and the exit status is 2. If step and seed are not given, they are those
-of the certificate.
+certificate again from the weights of the workdir, in a few seconds. It judges what the strategy integral
+claims by exact margins. A difference is reported in one line, and the exit status is 2. If step and seed are
+not given, they are those of the certificate.
 """
 
 import time
