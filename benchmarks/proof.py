@@ -1,18 +1,17 @@
 """What certificates of trained seeds and of perturbed circuits cost, and whether a bound is ever too large.
 
-    python -m benchmarks.proof --workdir runs/paper --seeds all --out results/proof/p59.json
-    python -m benchmarks.proof --workdir runs/paper --seeds 0,50 --complete --out results/proof/form59.json
-    python -m benchmarks.proof --perturbed 1000 --out results/proof/perturbed.json
-    python -m benchmarks.proof --merge results/proof
+    python -m benchmarks.proof --workdir runs/paper --out runs/proof/p59.json
+    python -m benchmarks.proof --workdir runs/paper --seeds 0,50 --complete --out runs/proof/form59.json
+    python -m benchmarks.proof --perturbed 1000 --out runs/proof/perturbed.json
+    python -m benchmarks.proof --merge runs/proof --out results/proof/proof.json
 
 For each seed: the linear strategy's share of brute force, step by step, the inputs that the network answers
 rightly and those proven; every bound against the margin in float64, for a sample against exact balls; what
 the independent checker says; with --complete the bound of the distance from the complete closed form against
 the true distance. A file that is there goes on with the seeds it lacks. About 3 s of processor time a seed
-(p = 59), 12 s with --complete. --merge writes proof.json and proof.md of all files in a directory.
+(p = 59), 12 s with --complete. --merge makes the record of all files in a folder.
 """
 
-import argparse
 import json
 import pathlib
 from collections.abc import Iterator
@@ -22,14 +21,17 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 import modadd_jax as ma
+from experiments import cli
 from modadd_jax import checker, float64
 from modadd_jax.analysis.certificates import complete_bound, margins, operations, strategies
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit, all_logits, as_float64
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
+from modadd_jax.storage.records import write_record
 from modadd_jax.storage.workdir import sha256_of_params
 
 TOLERANCE = 1e-10  # rounding of float64 margins of the circuits here, which are below 1e3
@@ -158,130 +160,79 @@ def _write(path: pathlib.Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _seeds(given: argparse.Namespace) -> None:
-    run, out = ma.open_run(given.workdir), pathlib.Path(given.out)
+def _seeds(workdir: str, names: list[str], complete: bool, out: pathlib.Path) -> None:
+    run = ma.open_run(workdir)
     record = json.loads(out.read_text()) if out.exists() else {"p": None, "seeds": {}}
-    seeds = run.seeds if given.seeds == "all" else [int(s) for s in given.seeds.split(",")]
-    for seed in seeds:
+    for seed in run.seeds if names == ["all"] else [int(name) for name in names]:
         if str(seed) in record["seeds"]:
             continue
         model = run.load(seed=seed)
         record["p"] = model.config.model.p
-        record["seeds"][str(seed)] = of_seed(model, np.random.default_rng(seed), given.complete)
+        record["seeds"][str(seed)] = of_seed(model, np.random.default_rng(seed), complete)
         _write(out, record)
 
 
-def summary(record: dict[str, Any]) -> str:
-    """A line of the table of one file of seeds."""
-    rows = list(record["seeds"].values())
-    share = np.array([row["share"] for row in rows])
-    finer = np.array([row["stages"].get("1", 0) < 1 for row in rows])
-    right = all(row["proven"] == row["right"] for row in rows)
-    held = sum(row["checker"] == "holds" for row in rows)
-    above = sum(row["above"] + row["above_in_balls"] for row in rows)
-
-    def percent(x):
-        return f"{100 * np.median(x):.2f} / {100 * x.max():.2f} %" if x.size else "none"
-
-    return (
-        f"| {record['p']} | {len(rows)} | {percent(share)} | {percent(share[~finer])} ({(~finer).sum()}) | "
-        f"{percent(share[finer])} ({finer.sum()}) | {'all' if right else 'not all'} | {above} | "
-        f"{held} of {len(rows)} |"
-    )
+def _seed_rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"seed": int(seed)} | row for seed, row in record["seeds"].items()]
 
 
-def dearest(record: dict[str, Any], n: int = 12) -> list[str]:
-    """Lines of the table of the seeds that take most operations."""
-    found = sorted(record["seeds"].items(), key=lambda item: -item[1]["share"])[:n]
-    names = ("readout", "switches", "event sums", "stage 1", "stage 2", "stage 3")
-    lines = []
-    for seed, row in found:
-        steps = " | ".join(f"{100 * row['steps'].get(name, 0):.2f}" for name in names)
-        lines.append(
-            f"| {record['p']} | {seed} | {row['keys']} + {row['extra']} | {sum(row['events'])} | {steps} | "
-            f"{100 * row['share']:.2f} % |"
-        )
-    return lines
+def _of_stages(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows of perturbed circuits say together."""
+    stages = np.sum([row["stages"] for row in rows], axis=0)
+    return {
+        "p": SMALL,
+        "circuits": len(rows),
+        "with_wrong_answers": sum(row["right"] < SMALL**2 for row in rows),
+        "above": sum(row["above"] + row["above_in_balls"] for row in rows),
+        "with_right_input_not_proven": sum(row["right"] != row["proven"] for row in rows),
+        "stages": (stages / stages.sum()).tolist(),
+        "complete": [row["complete"] for row in rows if row["complete"]["true"] > 1e-6],
+    }
 
 
-def document(records: dict[str, dict[str, Any]]) -> str:
-    """proof.md."""
-    whole = [x for name, x in records.items() if "seeds" in x and not name.startswith("form")]
-    lines = [
-        "# Certificates of all seeds",
-        "",
-        "Written by `python -m benchmarks.proof --merge`. Operations over p^3 m, median / worst; in brackets "
-        "how many seeds. Above: bounds above a true margin, in float64 of every input and in balls of three.",
-        "",
-        "| p | seeds | share | stage 1 alone | finer stages | right inputs proven | above | checker holds |",
-        "|---|---|---|---|---|---|---|---|",
-        *(summary(record) for record in whole),
-        "",
-        "The dearest seeds (events: of all sides that are listed; steps in percent of brute force):",
-        "",
-        "| p | seed | keys + extra | events | readout | switches | event sums | stage 1 | 2 | 3 | share |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-        *(line for record in whole for line in dearest(record)),
-        "",
-        "Complete closed form: bound of the largest distance of a class-centred logit from it.",
-        "",
-        "| of | circuits | bound / true, median | worst | non-vacuous | below the true distance |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, record in records.items():
-        rows = record["seeds"].values() if "seeds" in record else record["rows"]
-        found = [row["complete"] for row in rows if "complete" in row]
-        if found:
-            bound, true, trivial = (np.array([x[key] for x in found]) for key in ("bound", "true", "trivial"))
-            ratio = bound / np.maximum(true, 1e-300)
-            ratio = ratio[true > 1e-6]
-            lines.append(
-                f"| {name} | {len(found)} | {np.median(ratio):.3f} | {ratio.max():.3f} | "
-                f"{(bound < trivial).sum()} of {len(found)} | {(bound < true - TOLERANCE).sum()} |"
-            )
-    for record in records.values():
-        if "rows" in record:
-            rows = record["rows"]
-            stages = np.sum([row["stages"] for row in rows], axis=0) / sum(sum(row["stages"]) for row in rows)
-            wrong = sum(row["right"] < SMALL**2 for row in rows)
-            missed = sum(row["right"] != row["proven"] for row in rows)
-            above = sum(row["above"] + row["above_in_balls"] for row in rows)
-            lines += [
-                "",
-                f"Perturbed: {len(rows)} circuits (p = {SMALL}), {wrong} of them with a wrong answer; "
-                f"{above} bounds above a true margin; {missed} circuits with a right input not proven. "
-                f"Inputs by the stage needed: {', '.join(f'{100 * s:.1f} %' for s in stages)}.",
-            ]
-    return "\n".join(lines) + "\n"
+def merged(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The record proof.json of the files of a directory, by their stems."""
+    whole = [x for name, x in files.items() if "seeds" in x and not name.startswith("form")]
+    forms = [x for x in files.values() if any("complete" in row for row in x.get("seeds", {}).values())]
+    return {
+        "seeds": {str(x["p"]): _seed_rows(x) for x in sorted(whole, key=lambda x: x["p"])},
+        "complete": {
+            str(x["p"]): [{"seed": row["seed"]} | row["complete"] for row in _seed_rows(x)] for x in forms
+        },
+        "perturbed": _of_stages(files["perturbed"]["rows"]),
+    }
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "The run whose seeds are certified.")
+    flags.DEFINE_list("seeds", ["all"], "Seeds of the run, by value; all of them by default.")
+    flags.DEFINE_bool("complete", False, "Also bound the distance from the complete closed form.")
+    flags.DEFINE_integer("perturbed", None, "How many perturbed circuits to certify instead.", lower_bound=1)
+    flags.DEFINE_string("out", None, "JSON file of the numbers. One that is there goes on.")
+    flags.DEFINE_string("merge", None, "Folder of such files, of which to make the record --out.")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir")
-    parser.add_argument("--seeds", default="all")
-    parser.add_argument("--complete", action="store_true")
-    parser.add_argument("--perturbed", type=int)
-    parser.add_argument("--merge", type=pathlib.Path)
-    parser.add_argument("--out")
-    given = parser.parse_args()
+    given = flags.FLAGS
+    if not given.out:
+        raise ValueError("--out is needed: the file to write")
     with float64.enabled():
         if given.merge:
-            whole = given.merge / "proof.json"
-            records = json.loads(whole.read_text()) if whole.exists() else {}
-            for file in sorted(given.merge.glob("*.json")):
-                records |= {file.stem: json.loads(file.read_text())} if file != whole else {}
-            _write(whole, records)
-            (given.merge / "proof.md").write_text(document(records))
-            print(document(records))
+            files = sorted(pathlib.Path(given.merge).glob("*.json"))
+            write_record(
+                pathlib.Path(given.out), "proof", merged({x.stem: json.loads(x.read_text()) for x in files})
+            )
         elif given.perturbed:
             rows = []
             for row in of_perturbed(given.perturbed):
                 rows.append(row)
                 if len(rows) % 50 == 0 or len(rows) == given.perturbed:
                     _write(pathlib.Path(given.out), {"rows": rows})
+        elif given.workdir:
+            _seeds(given.workdir, given.seeds, given.complete, pathlib.Path(given.out))
         else:
-            _seeds(given)
+            raise ValueError("one of --workdir, --perturbed and --merge is needed")
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, define_flags)

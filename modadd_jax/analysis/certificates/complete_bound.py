@@ -8,7 +8,7 @@ S = h Gamma, the class-centred logits are S f + skip path up to ||h|| rho_c. So 
 in O(p m L + p^3 L) operations, of which none is a sum over the neurons for an input. Nothing is lost but the
 rest of the readout: where the bound of `bounds.logits` adds the moduli of waves, this one evaluates them.
 Letters in shapes: p modulus, m neurons, L = 2K + X columns.
-Source: docs/theory.md sections 3.3 and 3.8; docs/certificates.md section 3.
+Source: docs/theory.md section 3.10.
 """
 
 from typing import NamedTuple
