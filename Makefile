@@ -1,6 +1,6 @@
 # make run   environment, train the default model, analyse it, draw and report: runs/mainline/
 # make results  the pages docs/results/*.md from the records in results/
-# make check environment, lint, format, types, the fast tests: about a minute
+# make check environment, lint, format, types, the fast tests: a minute and a half
 # make test  environment, lint, format, types, all tests
 # make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
 # make docs  the site of docs/, in site/: built without network, by an environment of its own

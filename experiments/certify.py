@@ -1,4 +1,4 @@
-"""Prove what share of its inputs a trained model answers correctly, at a fraction of the cost of brute force.
+"""Prove what share of its inputs a trained model answers correctly, and count what the proof costs.
 
     python -m experiments.certify --workdir runs/mainline
     python -m experiments.certify --workdir runs/mainline --strategy low_rank
@@ -6,8 +6,9 @@
 
 The command writes certificate.json and certificate.md, and prints the latter. Workdir, step, seed and output
 are chosen as for experiments.analyze. The strategies are those of docs/certificates.md: linear (the default,
-auto), integral, events, low_rank and brute. It takes about half a minute on two CPU cores, mostly for
-compilation.
+auto), integral, events, low_rank and brute. linear costs a fraction of brute force for a circuit that the
+theory describes, and may cost more for another; experiments.frontier compares all strategies. The command
+takes about half a minute on two CPU cores, mostly for compilation.
 
 With --check nothing is written. An independent checker (modadd_jax/checker) proves the claims of a
 certificate again from the weights of the workdir, in a few seconds. It judges what the strategy integral

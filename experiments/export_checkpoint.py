@@ -19,7 +19,7 @@ from modadd_jax.storage.workdir import write_atomically
 
 
 def define_flags() -> None:
-    loading.define_flags()
+    loading.define_flags(out="The file to write, which ends in .npz or .safetensors; needed.")
 
 
 def main() -> None:

@@ -7,12 +7,15 @@ from absl import flags
 from modadd_jax.storage.load import Model, Run, open_run
 
 
-def define_flags() -> None:
+def define_flags(
+    workdir: str = "The run to read, as experiments.train wrote it.",
+    out: str = "Where to write; default: the workdir, or seed<s>/ and step<S>/ in it.",
+) -> None:
     """The flags that every analysis command shares: workdir, step, seed, and where to write."""
-    flags.DEFINE_string("workdir", None, "The run to read, as experiments.train wrote it.")
+    flags.DEFINE_string("workdir", None, workdir)
     flags.DEFINE_integer("step", None, "The saved step to read; default: the last.")
     define_seed_flags("default: the first of the run")
-    flags.DEFINE_string("out", None, "Where to write; default: the workdir, or seed<s>/ and step<S>/ in it.")
+    flags.DEFINE_string("out", None, out)
 
 
 def define_seed_flags(default: str) -> None:

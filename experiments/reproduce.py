@@ -35,7 +35,9 @@ from modadd_jax.training import loop, parallel
 
 
 def define_flags() -> None:
-    loading.define_flags()
+    loading.define_flags(
+        "The run to read, or to train first; default: runs/reproduce, with --quick runs/reproduce_quick."
+    )
     flags.DEFINE_bool("quick", False, "Train the quick preset (p = 59) if there is no run yet.")
 
 

@@ -239,7 +239,7 @@ def certify(subject: Circuit | Model, strategy: str = "auto") -> dict[str, Any]:
       subject: a Model, for which the float32 program is proven too; or a Circuit, whose numbers are taken as
         exact. A Circuit has no program, so `config`, `float32` and `slack.program` are then None.
       strategy: auto, integral, linear, events, low_rank or brute (docs/certificates.md, section 4). auto is
-        the cheapest strategy that is complete.
+        linear, the cheapest where the circuit has few key frequencies. experiments.frontier compares all.
     Returns:
       A dict. `real` and `float32`: `proven_accuracy` in [0, 1], `smallest_proven_margin` and `slack`
       (logits), and `unproven`, a list of [a, b]. `operations_share`: the operations divided by those of brute

@@ -10,7 +10,7 @@ from modadd_jax.config import Config
 # Run times are of one seed on two CPU cores, from the times of a step in docs/performance.md; compilation and
 # evaluations come on top. Several seeds take about that time each.
 #
-# mainline   python -m experiments.train; about a minute.
+# mainline   python -m experiments.train; about a minute and a half.
 #   Source: Gross et al., public training code (JasonGross/guarantees-based-mechanistic-interpretability,
 #   gbmi/exp_modular_arithmetic, the pizza configuration). That the paper's figures show these models is
 #   inferred: this width gives the mean gap of the paper's Figure 3. Gross et al. train in float64

@@ -47,18 +47,19 @@ class Imported(NamedTuple):
     record: dict[str, Any]  # the config that came with the weights
 
     def says(self) -> str:
-        """In one line: the convention, what was assumed, what else was tried, what was left out."""
+        """In a line each: the convention, what was assumed, what else was tried, what was left out."""
         chosen = self.chosen
-        words = [f"read as {chosen.source}: {CONVENTIONS[chosen.source].says}"]
+        lines = [f"read as {chosen.source}: {CONVENTIONS[chosen.source].says}"]
         if chosen.assumes:
-            words.append(f"no tensor says but it answers {chosen.accuracy:.2%}: {chosen.assumes}")
-        tried = [f"{_name(x, chosen)} {x.accuracy:.2%}" for x in self.others]
-        words += [f"also tried: {', '.join(tried)}"] if tried else []
-        alike = [_name(x, chosen) for x in self.others if x.accuracy >= MIN_ACCURACY]
-        words += [f"NOT SURE: {', '.join(alike)} would answer too"] if alike else []
-        words += [f"tensors ignored: {', '.join(self.ignored)}"] if self.ignored else []
-        words += [f"left out: {', '.join(self.left_out)}"] if self.left_out else []
-        return "; ".join(words)
+            lines.append(f"Not in the file, chosen by the answers ({chosen.accuracy:.2%}): {chosen.assumes}")
+        alike = [x for x in self.others if x.accuracy >= MIN_ACCURACY]
+        others = [x for x in self.others if x.accuracy < MIN_ACCURACY]
+        for words, readings in (("NOT SURE. These would answer as well", alike), ("Also tried", others)):
+            named = [f"{_name(x, chosen)} {x.accuracy:.2%}" for x in readings]
+            lines += [f"{words}: {'; '.join(named)}"] if named else []
+        lines += [f"Tensors ignored: {', '.join(self.ignored)}"] if self.ignored else []
+        lines += [f"Left out: {', '.join(self.left_out)}"] if self.left_out else []
+        return "\n".join(lines)
 
 
 def _does(model: ModelConfig) -> str:

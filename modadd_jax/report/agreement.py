@@ -11,15 +11,19 @@ CAPTION = (
 )
 
 
+def _counted(head: str, path: str) -> Column:
+    """A number of seeds, of those that both runs have."""
+    return Column(head, "{:d} of {:d}", (f"{{}}.{path}", "{}.seeds"))
+
+
 def table(record: Mapping[str, Any]) -> Table:
     """A row for each run of agreement.json."""
     columns = [
-        Column("seeds", "d", "{}.seeds"),
-        Column("same weights", "d", "{}.same_weights"),
-        Column("same keys", "d", "{}.same_keys"),
-        Column("same verdict", "d", "{}.same_verdict"),
-        Column("all answers right", "d", "{}.all_right"),
-        Column("clean", "d", "{}.clean.count"),
+        _counted("same weights", "same_weights"),
+        _counted("same keys", "same_keys"),
+        _counted("same verdict", "same_verdict"),
+        _counted("all answers right", "all_right"),
+        _counted("clean", "clean.count"),
         Column("clean, 95 %", "{:.0%} to {:.0%}", ("{}.clean.low", "{}.clean.high")),
         Column("median R² of the closed form", ".4f", "{}.median_r2_full"),
         Column("median of the largest phase std (rad)", ".4f", "{}.median_phase_std"),

@@ -185,7 +185,10 @@ DRAWINGS = {
         lambda subject, k, *_: figures.phase_relation(subject.reading, k),
     ),
     "figure1_finite_sum_to_integral": _drawing(
-        "From the finite sum over neurons, by rectangles, to the integral of infinite width.",
+        "From the finite sum over neurons, by rectangles, to the integral of infinite width. The letters are "
+        "those of the paper: ξ is φ, <i>w<sub>i</sub></i> is the weight ω of neuron <i>i</i>, "
+        "<i>f<sub>x</sub></i>(ξ) is ReLU(cos(θ + ξ)) and <i>g<sub>c</sub></i>(ξ) is cos(<i>w c</i> + 2ξ). "
+        "Their product is <i>h</i>.",
         lambda subject, *at: figures.finite_sum_to_integral(subject.reading, *at),
     ),
     "figure2_rectangles": _drawing(

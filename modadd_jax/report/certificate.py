@@ -27,7 +27,7 @@ def statements(record: Mapping[str, Any]) -> Table:
     columns = (
         Column("proven accuracy", ".4%", "{}.proven_accuracy"),
         Column("proven inputs", "d", "{}.proven_inputs"),
-        Column("smallest margin", ".3f", "{}.smallest_proven_margin"),
+        Column("smallest proven margin", ".3f", "{}.smallest_proven_margin"),
         Column("slack", ".2g", "{}.slack"),
     )
     rows = [(("real arithmetic",), "real"), (("float32 program",), "float32")]
@@ -52,6 +52,36 @@ def operations(record: Mapping[str, Any]) -> Table:
     return listed("certificate_operations", caption, columns, rows)
 
 
+def shares(record: Mapping[str, Any]) -> Table:
+    """The operations of the proof against three kinds of brute force."""
+    brute, cost = record["brute_force_operations"], record["operations"]
+    fold, half = (
+        _total(record["operation_counts"]["fold"]),
+        record["operation_counts"]["brute_force_symmetric_half"],
+    )
+    against = [("brute force over all inputs, weights folded beforehand", cost, brute)]
+    if half:
+        against.append(("the half of it that visits (a, b) and (b, a) once", cost, half))
+    if record["float32"] is not None:  # a circuit has nothing to fold
+        folded = None if cost is None or fold is None else cost + fold
+        against.append(("brute force over all inputs, folding counted in both", folded, brute + (fold or 0)))
+    rows = [(words, None if own is None else own / other, own, other) for words, own, other in against]
+    columns = (
+        "compared with",
+        Column("share", ".2%"),
+        Column("the proof", ",d"),
+        Column("brute force", ",d"),
+    )
+    return listed("certificate_shares", "What the proof costs, in operations.", columns, rows)
+
+
+def _dearer(record: Mapping[str, Any]) -> list[str]:
+    if record["operations_share"] is None or record["operations_share"] <= 1 or record["strategy"] == "brute":
+        return []
+    other = "" if record["strategy"] == "events" else "; try --strategy events"
+    return [f"This costs more than brute force{other}."]
+
+
 def _unproven(pairs: list[list[int]]) -> str:
     if not pairs:
         return "Every input is proven."
@@ -60,12 +90,8 @@ def _unproven(pairs: list[list[int]]) -> str:
 
 
 def document(record: Mapping[str, Any]) -> list[str | Table]:
-    counts = record["operation_counts"]
-    brute = record["brute_force_operations"]
-    fold, reasons = _total(counts["fold"]), uncounted(record)
+    reasons = uncounted(record)
     stages = ", ".join(f"{stage}: {share:.2%}" for stage, share in record["stages"].items())
-    folded = "not counted" if fold is None else f"{fold:,}"
-    half = counts["brute_force_symmetric_half"]
     return [
         f"# Certificate, strategy {record['strategy']}",
         statements(record),
@@ -73,9 +99,8 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         f"Share of the inputs by the finest stage that they needed: {stages}.",
         operations(record),
         *([uncounted_text(reasons)] if reasons else []),
-        f"Brute force: {brute:,} multiply-adds"
-        + (f", {half:,} where (a, b) and (b, a) are visited once" if half else "")
-        + ("." if record["float32"] is None else f". Folding the weights, which both need: {folded}."),
+        shares(record),
+        *_dearer(record),
         EXPLANATION_OF_CIRCUIT if record["float32"] is None else EXPLANATION,
     ]
 

@@ -1,5 +1,6 @@
 """The study `dynamics`: how the circuit forms, over all seeds and checkpoints of a run."""
 
+import itertools
 import statistics
 import warnings
 from collections.abc import Mapping
@@ -86,11 +87,25 @@ def needs(subject: Subject) -> str | None:
     return needs_circuit(subject)
 
 
+def spacing(record: Mapping[str, Any]) -> str:
+    """How far apart the checkpoints are, and so how exact a milestone is."""
+    gaps = {b - a for a, b in itertools.pairwise(record["steps"])}
+    if len(gaps) == 1:
+        (gap,) = gaps
+        return f"Checkpoints are {gap:,} steps apart: a milestone at {gap:,} means between 0 and {gap:,}."
+    return (
+        f"Checkpoints are {min(gaps):,} to {max(gaps):,} steps apart: the condition began to hold between "
+        "the checkpoint before the milestone and the milestone."
+    )
+
+
 def milestones_table(record: Mapping[str, Any]) -> Table:
     seeds = [seed["seed"] for seed in record["seeds"]]
     columns = [Column(f"seed {seed}", "d", f"seeds[{i}].milestones.{{}}") for i, seed in enumerate(seeds)]
     rows = [((words,), name) for name, (words, _) in dynamics.MILESTONES.items()]
-    caption = "The first checkpoint from which on the condition holds until the end of the run."
+    caption = (
+        f"The first checkpoint from which on the condition holds until the end of the run. {spacing(record)}"
+    )
     return cited("milestones", caption, "dynamics.json", record, ("what",), columns, rows)
 
 

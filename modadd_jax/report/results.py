@@ -18,7 +18,7 @@ so that no number of a page is typed by hand. `pages` renders all of them; exper
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,6 @@ def _config_of(record: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((config for config in known if isinstance(config, Mapping)), None)
 
 
-def _of_words(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of words, which are read from the left."""
-    return markdown(listed("", "", heads, rows)).replace("-: |", "-- |")
-
-
 class _Page:
     """What a template of one folder calls."""
 
@@ -122,7 +117,7 @@ class _Page:
             raise KeyError(f"{self.folder}: nothing is called {', '.join(sorted(unknown))}")
         rows = [self._origin_row(name, near, own[name]) for name in self.records]
         heads = ("record", "configuration", "commit", "machine", "date")
-        return _of_words(heads, rows)
+        return markdown(listed("", "", heads, rows))
 
     def _origin_row(self, name: str, near: str | None, said: Mapping[str, str]) -> tuple[str, ...]:
         record = self.records[name]
@@ -203,7 +198,7 @@ def _index(texts: Mapping[str, str]) -> str:
     for name, text in texts.items():
         _, title, question, *_ = text.split("\n\n")
         rows.append((f"[{title.removeprefix('# ')}]({name}.md)", question.replace("\n", " ")))
-    made = _of_words(("page", "question"), rows)
+    made = markdown(listed("", "", ("page", "question"), rows))
     note = NOTE.format(folder=RESULTS).replace(f"{RESULTS}/page.md.j2", "the templates there")
     about = (
         "Every page is made from the JSON records in `results/` by `make results`. "

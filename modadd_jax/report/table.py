@@ -163,12 +163,21 @@ def grid(table: Table) -> list[list[str]]:
     ]
 
 
+def _has_words(column: Sequence[Cell]) -> bool:
+    """Whether a column is read from the left: a value in it is text, or a link, that begins with a letter."""
+    values = [value for cell in column for value in cell.values]
+    return any(isinstance(value, str) and value.lstrip("[")[:1].isalpha() for value in values)
+
+
 def markdown(table: Table) -> str:
-    """Caption and table, padded so that it also reads well in a terminal."""
+    """Caption and table, padded so that it also reads well in a terminal: words from the left, numbers from
+    the right."""
     cells = [[text.replace("|", r"\|") for text in row] for row in grid(table)]  # as in |M_4|
     widths = [max(2, *map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * (width - 1) + ":" for width in widths])
-    lines = (" | ".join(map(str.rjust, row, widths)) for row in cells)
+    words = [_has_words(column) for column in zip(*table.rows, strict=True)] or [False] * len(widths)
+    cells.insert(1, ["-" * (n - 1) + (":-"[left]) for n, left in zip(widths, words, strict=True)])
+    pad = [str.ljust if left else str.rjust for left in words]
+    lines = (" | ".join(put(*cell) for put, *cell in zip(pad, row, widths, strict=True)) for row in cells)
     caption = f"{table.caption}\n\n" if table.caption else ""
     return caption + "\n".join(f"| {line} |" for line in lines)
 

@@ -32,6 +32,8 @@ class Model:
     >>> zeros = {name: np.zeros(x.shape, "f4") for name, x in param_shapes(config.model).items()}
     >>> ma.Model(zeros, config).params["W_in"].shape
     (8, 6)
+    >>> str(ma.Model(zeros, config))[:30]
+    'Model(p=5, seed=0, step=0, W_E'
     """
 
     params: dict[str, np.ndarray]  # names and shapes of model.param_shapes; float32, or float64
@@ -59,6 +61,10 @@ class Model:
                     f"got {array.dtype} {array.shape}"
                 )
         object.__setattr__(self, "params", params)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in self.params.items())
+        return f"Model(p={self.config.model.p}, seed={self.seed}, step={self.step}, {shapes})"
 
 
 def seeds_alive_at(config: Config, state: train.TrainState, step: int) -> np.ndarray:

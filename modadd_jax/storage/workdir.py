@@ -165,7 +165,8 @@ class Workdir:
         path = Path(path).absolute()
         if not path.is_dir():
             raise ValueError(
-                f"workdir {path} does not exist: train into it first (python -m experiments.train)"
+                f"workdir {path} does not exist: train into it first "
+                f"(python -m experiments.train --workdir {path})"
             )
         file = path / CONFIG_FILE
         if not file.exists():

@@ -1,13 +1,18 @@
 """No value attained on a grid is ever above a bound: 10,000 random rules, 150 of them on 20,001 points."""
 
+import re
+
 import chex
 import jax
 import numpy as np
 import pytest
 
-from modadd_jax.analysis.bounds import classical, moments
+from modadd_jax.analysis.bounds import classical, moments, registry
 from modadd_jax.analysis.bounds.supremum import supremum
+from modadd_jax.analysis.quadrature import Rule
+from modadd_jax.analysis.reading import QuadratureError
 from tests import rules
+from tests.commands import ROOT
 
 TIGHT = 1.02  # upper / lower that the supremum promises
 ROUNDING = 1e-13  # NumPy's error in the brute force, relative to 1 + sum |omega| (64 terms, u = 1e-16)
@@ -81,6 +86,50 @@ def test_no_bound_is_ever_violated(size):
         names = violations(rule, jax.tree.map(lambda x, case=case: x[case], bounds), t)
         found.update({case: names} if names else {})
     assert not found
+
+
+@jax.jit
+@jax.vmap
+def registered(phi, psi, omega, error):
+    """(upper, true) of every bound on a rule or on a part of it, as the registry has them."""
+    given = registry.RuleInCircuit(None, None, Rule(phi, psi, omega, 1.0), None, error)
+    specs = [spec for spec in registry.BOUNDS if spec.of != "network"]
+    return {spec.name: (spec.compute(given).upper, spec.true_value(given)) for spec in specs}
+
+
+def broken(count=300, size=24):
+    """Names of the bounds of the registry that a random rule as the registry gets them exceeds."""
+    rng = np.random.default_rng(5)
+    cases = [rules.wild(rng, int(rng.integers(2, size + 1)), size) for _ in range(count)]
+    phi, psi, omega = (np.stack(x) for x in zip(*cases, strict=True))
+    omega = np.abs(omega) * rules.TURN / np.abs(omega).sum(axis=1, keepdims=True)
+    t = np.linspace(0, rules.TURN, COARSE)
+    ideal = [rules.brute(*rule, t) for rule in zip(phi, 2 * phi, omega, strict=True)]
+    own = [rules.brute(*rule, t)["relu"].max() for rule in zip(phi, psi, omega, strict=True)]
+    parts = {part: np.array([x[part].max() for x in ideal]) for part in ("relu", "abs", "id")}
+    found = registered(phi, psi, omega, QuadratureError(**parts, relu_with_psi=np.array(own)))
+    allowed = ROUNDING * (1 + np.sum(omega * (1 + np.abs(phi) + np.abs(psi)), axis=1))
+    return [name for name, (upper, true) in found.items() if np.any(true > upper + allowed)]
+
+
+def test_every_bound_of_the_registry_holds_for_random_rules():
+    assert broken() == []
+
+
+def test_the_bound_of_extending_holds(monkeypatch):
+    text = (ROOT / "docs" / "extending.md").read_text()
+    (example,) = [x for x in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "centred_bound" in x]
+    (entry,) = [x for x in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "_rule(" in x]
+    names = vars(registry).copy()
+    exec(example, names)
+    (mine,) = eval(entry.strip(), names)
+    monkeypatch.setattr(registry, "BOUNDS", (mine,))
+    registered.clear_cache()
+    assert broken() == []
+    monkeypatch.setattr(registry, "BOUNDS", (mine._replace(compute=lambda r: mine.compute(r).over(100)),))
+    registered.clear_cache()
+    assert broken() == ["mine"]
+    registered.clear_cache()
 
 
 def test_a_rule_does_not_feel_its_batch():

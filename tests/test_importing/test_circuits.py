@@ -101,7 +101,7 @@ def test_every_study_of_a_circuit_runs(workdir, tmp_path):
         assert "float32" not in (tmp_path / "certificate.md").read_text()
         with pytest.raises(ValueError, match="a circuit has no embedding"):
             run_and_write(algorithm.STUDY, subject, tmp_path)
-        with pytest.raises(ValueError, match="needs a transformer to fine-tune, and a circuit is not one"):
+        with pytest.raises(ValueError, match="planted by training a transformer, and a circuit is none"):
             run_and_write(anomaly.STUDY, subject, tmp_path, kind=("pair",), n=1)
 
 

@@ -49,7 +49,14 @@ def test_markdown_is_rounded_and_has_the_caption():
     assert lines[0] == TABLE.caption
     head, rule, *rows = cells(lines[2:])
     assert head == ["k_x", "of", "share", "ok", "none", "both"]
-    assert all(re.fullmatch("-+:", mark) for mark in rule)
+    assert [re.sub("-+", "-", mark) for mark in rule] == [
+        "-:",
+        "-",
+        "-:",
+        "-:",
+        "-:",
+        "-:",
+    ]
     assert rows == [
         ["3", "a", "0.12", "yes", "-", "0.1 ± -"],
         ["5", "b, c", "-2.00", "no", "1.0e-12", "-2.0 ± 1e-12"],

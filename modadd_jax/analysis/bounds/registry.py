@@ -97,6 +97,7 @@ class BoundSpec(NamedTuple):
     true_value: Callable[[RuleInCircuit], jax.Array]  # () by brute force, at most what is bounded
     trivial: Callable[[RuleInCircuit], Enclosure]  # of the same, no structure used; vacuous: not below it
     is_of_rule: bool = False  # whether it bounds the error of the rule with psi = 2 phi
+    of: str = "rule"  # rule | part (one half of the ReLU) | network: what is bounded
     attained: Callable[[RuleInCircuit], Enclosure] | None = None  # its `lower` is proven to be attained
 
     @property
@@ -120,15 +121,15 @@ def _true_angle(r: RuleInCircuit) -> jax.Array:
 
 
 def _of_network(true_value: Callable[[RuleInCircuit], jax.Array]) -> Callable[..., BoundSpec]:
-    return partial(BoundSpec, true_value=true_value, trivial=lambda r: r.residuals.trivial)
+    return partial(BoundSpec, true_value=true_value, trivial=lambda r: r.residuals.trivial, of="network")
 
 
 # What is bounded, with its true value and its trivial bound.
 _rule = partial(
     BoundSpec, true_value=lambda r: r.error.relu, trivial=lambda r: r.trivial_rule, is_of_rule=True
 )
-_abs = partial(BoundSpec, true_value=lambda r: r.error.abs, trivial=lambda r: r.trivial_part)
-_id = partial(BoundSpec, true_value=lambda r: r.error.id, trivial=lambda r: r.trivial_part)
+_abs = partial(BoundSpec, true_value=lambda r: r.error.abs, trivial=lambda r: r.trivial_part, of="part")
+_id = partial(BoundSpec, true_value=lambda r: r.error.id, trivial=lambda r: r.trivial_part, of="part")
 _own = partial(BoundSpec, true_value=lambda r: r.error.relu_with_psi, trivial=lambda r: r.trivial_rule)
 _angle = partial(BoundSpec, true_value=_true_angle, trivial=lambda r: r.trivial_rule)
 _pre = _of_network(lambda r: r.truth.pre)
@@ -167,6 +168,11 @@ BOUNDS: tuple[BoundSpec, ...] = (
         "total, paper",
     ),
 )
+
+
+def names_of(kind: str) -> tuple[str, ...]:
+    """The names in JSON of the bounds of one kind: rule, part or network."""
+    return tuple(spec.record_name for spec in BOUNDS if spec.of == kind)
 
 
 def frequency_bounds(given: RuleInCircuit) -> dict[str, Bounded]:

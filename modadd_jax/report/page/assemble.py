@@ -185,7 +185,7 @@ class _Page:
         text = html.escape(re.sub(r"<[^>]*>", "", caption))
         return Markup(
             f'<figure><button type="button" class="figure" aria-label="Enlarge: {text}">'
-            f'<img src="{self.figures[name]}" alt="{text}" loading="lazy"></button>'
+            f'<img src="{self.figures[name]}" alt="{text}"></button>'
             f"<figcaption>{caption}</figcaption></figure>"
         )
 
