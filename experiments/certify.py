@@ -11,9 +11,9 @@ theory describes, and may cost more for another; experiments.frontier compares a
 takes about half a minute on two CPU cores, mostly for compilation.
 
 With --check nothing is written. An independent checker (modadd_jax/checker) proves the claims of a
-certificate again from the weights of the workdir, in a few seconds. It knows every strategy except integral.
-A difference is reported in one line, and the exit status is 2. If step and seed are not given, they are those
-of the certificate.
+certificate again from the weights of the workdir, in a few seconds. It judges what the strategy integral
+claims by exact margins. A difference is reported in one line, and the exit status is 2. If step and seed are
+not given, they are those of the certificate.
 """
 
 import time

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from modadd_jax.checker.margins import AGREE, agree, exact, exact_slack, finer
+from modadd_jax.checker.judged import by_difference, judge_claims, judge_integral
+from modadd_jax.checker.margins import AGREE, Waves, agree, exact, exact_slack, finer
 from modadd_jax.checker.weights import (
     Tables,
     as_addition,
@@ -31,6 +32,8 @@ from modadd_jax.checker.weights import (
 # As AGREE, of rho, which the prover has as a root of cancelling squares, to sqrt(gamma) = 4e-7, and of the
 # least squares, which the prover's ridge, 1e-12 of the squares, moves by as much as the root of that.
 AGREE_ROOT = 1e-6
+# Share of the spread that may be missing from the bound of a (d, e) for Hhat itself to be tried on it.
+LIKELY = 0.75
 
 
 def _events(x: np.ndarray, y: np.ndarray, k: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -60,10 +63,11 @@ def _readout(t: Tables, probes: np.ndarray, record: dict) -> tuple[np.ndarray, .
     return basis, f, np.maximum(rho, c["rho"]), sums, norm_a[:, None] + norm_b
 
 
-def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) -> tuple[np.ndarray, float]:
-    """Section 4: bounds [p (d), p (e)], minus their rounding, and this. G, f, Z and s_k are floats that
-    define the remainders. What errs: S, by `error`; and Hhat, the remainders and the last sums, on paths of
-    fewer than 1024 + 64 L roundings of terms whose moduli sum to `size`."""
+def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float, required: float) -> tuple:
+    """Section 4: bounds [p (d), p (e)], minus their rounding, this, Hhat and what it proves, and the largest
+    |S|. G, f, Z and s_k are floats that define the remainders. What errs: S, by `error`; and Hhat, the
+    remainders and the last sums, on paths of fewer than 1024 + 64 L roundings of terms whose moduli sum to
+    `size`."""
     _, f, rho, sums, norm = known
     (K, p), b = E.shape, np.arange(E.shape[1])
     a = (b + b[:, None]) % p  # [p (d), p (b)], whatever the parity of p
@@ -88,9 +92,11 @@ def _stage1(t: Tables, record: dict, E: np.ndarray, known: tuple, error: float) 
     M = tall[:K] + sum(abs(s).max(axis=0) for s in skips)
     size = (2 + wide[:K]) @ M + (1 + wide[K:]) @ tall[K:] + abs(t.s_a).max() + abs(t.s_b).max() + R.max()
     slack = error * (1.5 * (2 + wide[:K]).sum() + wide[K:].sum()) + gamma(1024 + 64 * len(f)) * size
-    lower = (Z @ (1 - E)).real - spread @ abs(1 - E) - height @ eta - R.max(axis=1)[:, None] - slack
+    off, reach = height @ eta + R.max(axis=1)[:, None] + slack, spread @ abs(1 - E)
+    lower = (Z @ (1 - E)).real - reach - off
     lower[:, 0] = np.inf  # c = y
-    return lower, slack
+    tallest = np.concatenate([tall[:K], tall])
+    return lower, slack, Waves(hat, 1 - E, off, lower + LIKELY * reach > required), tallest
 
 
 def _hints(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -114,16 +120,22 @@ def _event_error(t: Tables, record: dict, weights: np.ndarray) -> float:
     return float(error)
 
 
-def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
-    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
-    p = len(t.u)
-    k, _, symmetric = _hints(t, record)
+def _probes(t: Tables, record: dict) -> tuple[np.ndarray, np.ndarray]:
+    """E [K, p] and the probes [L, p] of the readout's basis."""
+    p, k = len(t.u), np.array(record["hints"]["k"])
     E = np.exp(2j * np.pi / p * (k[:, None] * np.arange(p) % p))
     extra = np.array(record["hints"]["extra"], float).reshape(-1, p)
-    known = _readout(t, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra]), record)
+    return E, np.concatenate([2 / p * E.real, -2 / p * E.imag, extra])
+
+
+def _linear(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.ndarray]:
+    """All stages: bounds [p, p] of the margins, and the stage [p, p] that each input needed."""
+    _, _, symmetric = _hints(t, record)
+    E, probes = _probes(t, record)
+    known = _readout(t, probes, record)
     error = _event_error(t, record, known[0])
-    first, slack = _stage1(t, record, E, known, error)
-    lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric)
+    first, slack, waves, tallest = _stage1(t, record, E, known, error, required)
+    lower, stage, slacks, counts = finer(t, known, error, first, required, symmetric, tallest, waves)
     agree(record, "constants.slack", [slack, *slacks])
     agree(record, "constants.left", counts)
     return lower, stage
@@ -135,7 +147,8 @@ def _low_rank(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.
     error = float(gamma(len(t.w) + 16) * largest_activations(t) @ abs(known[0]).max(axis=1))
     agree(record, "constants.sum_error", error)
     first = np.where(np.arange(len(t.u)) > 0, -np.inf, np.inf) + np.zeros((len(t.u), 1))
-    lower, stage, slacks, _ = finer(t, known, error, first, required, False, whole=True)
+    tallest = abs(known[3]).max(axis=(0, 1))
+    lower, stage, slacks, _ = finer(t, known, error, first, required, False, tallest)
     agree(record, "constants.slack", slacks)
     agree(record, "constants.inputs_settled_exactly", (stage == 3).sum())
     return lower, stage - 1
@@ -151,15 +164,38 @@ def _exact(t: Tables, record: dict, required: float) -> tuple[np.ndarray, np.nda
         slack = 2 * (error + gamma(16) * (size + error))
         slack += 2 * gamma(4) * largest_activations(t) @ abs(w).max(axis=1)
     agree(record, "constants.slack", [slack])
+    return _all_margins(t, w) - slack, np.ones((p, p), int)
+
+
+def _all_margins(t: Tables, w: np.ndarray) -> np.ndarray:
+    p = len(t.u)
     y = np.arange(p)
-    return np.stack([exact(t, np.full(p, a), y, w).min(axis=1) for a in y]) - slack, np.ones((p, p), int)
+    return np.stack([exact(t, np.full(p, a), y, w).min(axis=1) for a in y])
 
 
-STRATEGIES = {"linear": _linear, "low_rank": _low_rank, "brute": _exact, "events": _exact}
+def _integral(t: Tables, record: dict, required: float) -> tuple[np.ndarray, None]:
+    """Margins [p, p] by which claims are judged, less their rounding; the stages are the certificate's."""
+    lower, finer_part, bounds = _all_margins(t, t.w) - exact_slack(t), record["constants"].get("linear"), None
+    _hints(t, record)
+    judge_integral(t, record, *_probes(t, record))
+    if finer_part is not None:
+        bounds, _ = _linear(t, {**record, "constants": finer_part}, required)
+    judge_claims(record, lower, bounds, required)
+    return lower, None
 
 
-def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None:
-    """The claim itself: which inputs are proven once margins can be smaller by `slack`."""
+STRATEGIES = {
+    "linear": _linear,
+    "low_rank": _low_rank,
+    "brute": _exact,
+    "events": _exact,
+    "integral": _integral,
+}
+
+
+def _statement(record: dict, name: str, lower: np.ndarray, slack: float, judged: bool) -> None:
+    """The claim itself: which inputs are proven once margins can be smaller by `slack`. `judged`: the bounds
+    are not the certificate's own, but those that it must not exceed."""
     proven = lower > slack
     claimed = {(a, b) for a, b in record[name]["unproven"]}
     for pair in sorted(claimed ^ {(a, b) for a, b in np.argwhere(~proven).tolist()})[:1]:
@@ -171,6 +207,8 @@ def _statement(record: dict, name: str, lower: np.ndarray, slack: float) -> None
     least = lower[proven].min() if proven.any() else None
     # What is left of it once the slack is taken off may be as small as one likes: the scale is its own.
     smallest, within = (None, 0.0) if least is None else (least - slack, AGREE * least)
+    if judged and least is not None:
+        smallest, within = smallest / 2, smallest / 2 + within  # anything from 0 to it
     agree(record, f"{name}.smallest_proven_margin", smallest, within)
 
 
@@ -197,7 +235,9 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
     model, W = config["model"], {name: x.astype(np.float64) for name, x in params.items()}
     p, precision = model["p"], config.get("train", {}).get("precision", "highest")
     is_circuit = model.get("architecture") == "circuit"
-    same = {"config.model.attention_rate": 1.0} | ({} if is_circuit else {"float32.precision": precision})
+    same: dict[str, Any] = {"config.model.attention_rate": 1.0} | (
+        {} if is_circuit else {"float32.precision": precision}
+    )
     parts = [part for part in ("model", "train") if part in config]
     same |= {f"config.{part}.{name}": x for part in parts for name, x in config[part].items()}
     same |= {"checkpoint.params_sha256": sha256(params)}
@@ -212,7 +252,7 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             if claimed != own:
                 raise ValueError(f"{name} differs: {claimed} in the certificate, {own} found")
         W, model = as_addition(W, model)
-        t, y = fold(W, model), np.arange(p)
+        t = fold(W, model)
         moved, program = 0.0, 0.0
         if is_circuit:  # its numbers are exact, and there is no program
             if record["float32"] is not None or record["slack"]["program"] is not None:
@@ -224,11 +264,13 @@ def check(record: dict[str, Any], params: dict[str, np.ndarray], config: dict[st
             agree(record, "slack.program", program)
         agree(record, "slack.fold", moved)
         lower, stage = STRATEGIES[record["strategy"]](t, record, moved + program)
-        agree(record, "slack.rounding", max([0.0, *record["constants"]["slack"].values()]))
-        agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
-        agree(record, "lower_by_difference", [lower[(y + d) % p, y].min() for d in y])
+        claims = [record["constants"], record["constants"].get("linear", {"slack": {}})]
+        agree(record, "slack.rounding", max([0.0, *(x for c in claims for x in c["slack"].values())]))
+        if stage is not None:
+            agree(record, "stages", [(stage == s).mean() for s in range(1, stage.max() + 1)])
+            agree(record, "lower_by_difference", by_difference(lower))
         for name, slack in (("real", moved), ("float32", moved + program))[: 2 - is_circuit]:
-            _statement(record, name, lower, slack)
+            _statement(record, name, lower, slack, stage is None)
         agree(record, "proven_accuracy", record["real"]["proven_accuracy"])
         _counts(record, p**3 * model["d_mlp"])
     except (KeyError, TypeError, IndexError, AttributeError) as error:

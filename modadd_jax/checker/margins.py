@@ -5,7 +5,7 @@ and the end of section 4). Letters: p modulus, m neurons, L columns of the reado
 """
 
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,15 @@ def exact_slack(t: Tables) -> float:
     return 2 * gamma(len(t.w) + 16) * (2 * largest_activations(t) @ abs(t.w).max(axis=1) + skip)
 
 
+class Waves(NamedTuple):
+    """Section 4 with Hhat itself, for the classes (d, e) of which it proves most."""
+
+    hat: np.ndarray  # [p (d), p (b), K] complex
+    turn: np.ndarray  # [K, p (e)] 1 - E_k(e)
+    off: np.ndarray  # [p (d), p (e)] what is subtracted
+    likely: np.ndarray  # [p (d), p (e)] bool
+
+
 def finer(
     t: Tables,
     known: tuple,
@@ -55,36 +64,45 @@ def finer(
     first: np.ndarray,
     required: float,
     symmetric: bool,
-    whole: bool = False,
+    tallest: np.ndarray,
+    waves: Waves | None = None,
 ) -> tuple:
     """Stages 2 and 3, for what first [p (d), p (e)] does not prove: bounds and stages [p, p] of all inputs,
-    the rounding of the stages that were needed, and what stages 1 and 2 left. `whole`: an input of which
-    stage 2 leaves anything goes to stage 3 with all its classes."""
+    the rounding of the stages that were needed, and what stage 1, waves and stage 2 left. `tallest` [L]: at
+    least |S|. Without waves an input of which stage 2 leaves anything goes to stage 3 with all classes."""
     _, f, rho, sums, norm = known
-    p = len(t.u)
+    p, whole = len(t.u), waves is None
     skip = abs(t.s_a).max() + abs(t.s_b).max()
     d = (np.arange(p)[:, None] - np.arange(p)) % p  # [p (a), p (b)]
     once = d <= (p // 2 if symmetric else p)  # where (b, a) is no other input than (a, b), it counts once
     left: Any = ~(first > required)
-    slacks = []
+    slacks: list[float] = []
     lower, stage = np.where(left, np.inf, first).min(axis=1)[d], np.ones((p, p), int)
-    counts = [left[once[:, 0]].sum(), 0]
+    counts = [left[once[:, 0]].sum(), 0, 0]
     a, b = np.nonzero(left.any(axis=1)[d])
-    if a.size:  # stage 2: (1) for each input; L + 8 roundings on a path, and the sums' own
-        left, heights, terms = left[d[a, b]], abs(f).max(axis=1), 2 * len(f) + 32
-        size = abs(sums).max(axis=(0, 1)) @ heights + skip + norm.max() * rho.max()
+    left, stage[a, b] = left[d[a, b]], 2
+    if a.size and waves is not None:
+        n = d[a, b]
+        values = (waves.hat[n, b] @ waves.turn).real - waves.off[n]
+        good = left & waves.likely[n] & (values > required)
+        lower[a, b] = np.minimum(lower[a, b], np.where(good, values, np.inf).min(axis=1))
+        left &= ~good
+        counts[1] = left[once[a, b]].sum()
+        a, b, left = (x[left.any(axis=1)] for x in (a, b, left))
+    if a.size:  # (1) for each input; L + 8 roundings on a path, and the sums' own
+        heights, terms = abs(f).max(axis=1), 2 * len(f) + 32
+        size = tallest @ heights + skip + norm.max() * rho.max()
         slacks.append(2 * (1 + terms * 2.0**-53) * error * heights.sum() + 2 * gamma(terms) * size)
         logits, doubts = sums[a, b] @ f + t.s_a[a] + t.s_b[b], norm[a, b][:, None] * rho
         values = _against(logits - doubts, logits + doubts, (a + b) % p) - slacks[-1]
         good = left & (values > required)
         good &= good.sum(axis=1, keepdims=True) == left.sum(axis=1, keepdims=True) if whole else True
         lower[a, b] = np.minimum(lower[a, b], np.where(good, values, np.inf).min(axis=1))
-        stage[a, b] += good.any(axis=1)
         left &= ~good
-        counts[1] = left[once[a, b]].sum()
+        counts[2] = left[once[a, b]].sum()
         a, b, left = (x[left.any(axis=1)] for x in (a, b, left))
     if a.size:  # stage 3: sums over the neurons; m + 4 roundings on a path
-        if whole or 4 * counts[1] > (p + 2) * once[a, b].sum():  # all classes of the inputs are no more work
+        if whole or 4 * counts[2] > (p + 2) * once[a, b].sum():  # all classes of the inputs are no more work
             left[:], lower[a, b] = True, np.inf
         slacks.append(exact_slack(t))
         values = exact(t, a, b, t.w) - slacks[-1]

@@ -11,7 +11,7 @@ template is jinja2 with undefined names as errors. In it are
     named(rows)         a list of records as a dictionary by their names
     percent(x, digits)  a share in percent
     median, quantile    of a list of numbers
-    agreement, algorithm, clean, complete, compress, cuts, paper, population, width
+    agreement, algorithm, clean, complete, compress, cuts, paper, population, proofs, width
                         modules whose functions make the tables
 
 so that no number of a page is typed by hand. `pages` renders all of them; experiments.results writes them.
@@ -27,7 +27,17 @@ import numpy as np
 
 from modadd_jax.analysis.population import cuts
 from modadd_jax.presets import PRESETS, preset
-from modadd_jax.report import agreement, algorithm, clean, complete, compress, paper, population, width
+from modadd_jax.report import (
+    agreement,
+    algorithm,
+    clean,
+    complete,
+    compress,
+    paper,
+    population,
+    proofs,
+    width,
+)
 from modadd_jax.report.study import document_text
 from modadd_jax.report.table import WRITERS, listed, markdown
 from modadd_jax.storage.records import read_json
@@ -165,7 +175,18 @@ def page(
     }
     engine.globals |= {
         module.__name__.rpartition(".")[2]: module
-        for module in (agreement, algorithm, clean, complete, compress, cuts, paper, population, width)
+        for module in (
+            agreement,
+            algorithm,
+            clean,
+            complete,
+            compress,
+            cuts,
+            paper,
+            population,
+            proofs,
+            width,
+        )
     }
     text = engine.from_string(template).render(records=records)
     return f"{NOTE.format(folder=RESULTS / folder)}\n\n{text.strip()}\n"

@@ -303,8 +303,9 @@ def test_stragglers_join_the_key_of_which_they_are_a_multiple():
     made = circuit(PROBLEMS["stragglers"])  # neurons of 10 = 2 x 5
     hints = margins.hints_of(made)
     assert hints.k.tolist() == [5]
-    k = margins._groups(np.array([10, 5, 4, 8]), np.array([5, 4]), 23)
-    assert k.tolist() == [0, 0, 1, 1]
+    waves = np.cos(2 * np.pi * np.array([10, 5, 4, 8]) * np.arange(23)[:, None] / 23 + 0.3)
+    made = Circuit(waves, waves, np.ones((4, 23)), *[np.zeros((23, 23))] * 2)
+    assert margins._groups(made, np.array([5, 4])).tolist() == [0, 0, 1, 1]
 
 
 def test_weights_that_the_float32_program_would_round_are_refused(certified):
@@ -312,3 +313,18 @@ def test_weights_that_the_float32_program_would_round_are_refused(certified):
     params["W_in"] = params["W_in"] * (1 + 2.0**-40)
     with pytest.raises(ValueError, match=r"needs float32 weights, got more digits in W_in"):
         strategies.certify(params, Config(model=SHAPE))
+
+
+def test_waves_prove_what_the_spread_leaves():
+    """Neurons that also write their mirror image: Hhat varies with a + b, and stage 1 gives up."""
+    made = pizza(n=24)
+    w = np.array(made.w_logit)
+    mirrored = made._replace(w_logit=w + 0.65 * w[:, (-np.arange(P)) % P])
+    circuit = Circuit(*map(jnp.asarray, mirrored))
+    proof = linear.linear(circuit, margins.hints_of(circuit))
+    left = proof.constants["left"]
+    assert 0 < left["waves"] < left["stage 1"] * P / 2  # most margins are proven without the readout
+    true = true_margins(mirrored)
+    assert (true <= 0).any()
+    assert (proof.lower <= true + TOLERANCE).all()
+    np.testing.assert_array_equal(proof.lower > 0, true > 0)

@@ -64,8 +64,8 @@ def test_a_true_certificate_holds(name, strategy):
 
 
 def test_a_strategy_it_does_not_know_is_refused_as_such():
-    with pytest.raises(ValueError, match=r"knows the strategies linear, .*; it cannot check 'integral'$"):
-        check("clean", strategy="integral")
+    with pytest.raises(ValueError, match=r"knows the strategies linear, .*; it cannot check 'guess'$"):
+        check("clean", put(("strategy",), lambda _: "guess"))
 
 
 def test_the_cases_cover_all_stages_and_both_answers():
@@ -105,6 +105,33 @@ def scaled(*path, factor=1.001):
     return put(path, lambda x: x * factor)
 
 
+def zero(name):
+    """Constants that cannot bound anything."""
+    return put(("constants", name), lambda values: [0.0 for _ in values])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (zero("height"), r"constants.height\[0\] is no bound"),
+        (zero("spread"), r"constants.spread\[0\] is no bound"),
+        (put(("lower_by_difference", 3), lambda x: x + 50.0), r"lower_by_difference\[3\] is no bound"),
+        (put(("constants", "proven_by_integral"), lambda x: x / 2), r"constants.proven_by_integral differs"),
+        (put(("real", "smallest_proven_margin"), lambda x: x + 50.0), r"smallest_proven_margin differs"),
+        (put(("real", "unproven"), lambda x: [[1, 2], *x]), r"real.unproven differs"),
+        (put(("constants", "rest"), lambda x: x + 1.0), r"constants.rest differs"),
+    ],
+)
+def test_claims_of_the_integral_that_are_no_bounds_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        check("clean", change, strategy="integral")
+
+
+def test_the_integral_leaves_inputs_to_the_linear_strategy_in_one_case_alone():
+    assert "linear" not in certified("clean", "integral")[2]["constants"]
+    assert "linear" in certified("messy", "integral")[2]["constants"]
+
+
 def raise_claim(record):
     """One input more, and all counts in agreement."""
     said = record["real"]
@@ -136,7 +163,7 @@ ALTERED = {
     "eta": (scaled("constants", "eta", 4), r"constants.eta\[4\] differs"),
     "rest": (scaled("constants", "rest"), "constants.rest differs"),
     "slack": (scaled("constants", "slack", "stage 1"), r"constants.slack\[0\] differs"),
-    "left": (put(("constants", "left", "stage 2"), lambda x: x - 1), r"constants.left\[1\] differs"),
+    "left": (put(("constants", "left", "stage 2"), lambda x: x - 1), r"constants.left\[2\] differs"),
     "rounding": (scaled("slack", "rounding"), "slack.rounding differs"),
     "fold": (scaled("slack", "fold", factor=0.5), "slack.fold differs"),
     "program": (scaled("slack", "program", factor=0.5), "slack.program differs"),
@@ -249,7 +276,10 @@ def test_it_imports_nothing_that_it_checks():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {name for name in result.stdout.split() if name.split(".")[0] in ("jax", "flax", "modadd_jax")}
-    assert loaded == {"modadd_jax", *(f"modadd_jax.checker{x}" for x in ("", ".margins", ".weights"))}
+    assert loaded == {
+        "modadd_jax",
+        *(f"modadd_jax.checker{x}" for x in ("", ".judged", ".margins", ".weights")),
+    }
 
 
 # The command.

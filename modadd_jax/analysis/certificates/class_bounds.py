@@ -56,6 +56,7 @@ class KeyCoefficients(NamedTuple):
     spread: jax.Array  # [D, K] at least |Hhat_k - z|
     height: jax.Array  # [D, K+X] at least |H_k|, |S_x|
     error: jax.Array  # [K+X] at least the rounding error of each of these
+    hat: jax.Array | None = None  # [D, p (b), K] complex, Hhat_k itself, where it is known
 
 
 class Stage1(NamedTuple):
@@ -67,6 +68,9 @@ class Stage1(NamedTuple):
     spread: jax.Array  # [K] largest |Hhat_k - Z_k|
     eta: jax.Array  # [K+X] largest eta
     rest: jax.Array  # () largest R
+    reach: jax.Array  # [D, p (e)] what the spread takes from the bound
+    doubt: jax.Array  # [D, p (e)] what the heights and R take from it
+    hat: jax.Array | None  # [D, p (b), K] complex, of `KeyCoefficients`
 
 
 def readout(circuit: Circuit, hints: Hints) -> Readout:
@@ -142,18 +146,20 @@ def bound_classes(
     p, K = circuit.u.shape[0], hints.k.size
     e = waves(hints.k, p)
     _, y, a, b = differences(p, symmetric)
-    z, spread, height, error = found
+    z, spread, height, error, hat = found
     eta = _etas(read.output, e)
     norm = norms[0][a] + norms[1][b]
     rest = (norm * (read.rho + read.rho.max())[y] + skip.gap_a[a, y] + skip.gap_b[b, y]).max(axis=1)  # [D]
 
     turn = 1 - e
-    key = z.real @ turn.real - z.imag @ turn.imag - spread @ modulus(turn)
-    found = key - height @ eta - rest[:, None]
+    reach = spread @ modulus(turn)
+    doubt = height @ eta + rest[:, None]
+    found = z.real @ turn.real - z.imag @ turn.imag - reach - doubt
 
     tallest, widest = height.max(axis=0), eta.max(axis=1)
     M = tallest[:K] + jnp.abs(skip.a).max(axis=0) + jnp.abs(skip.b).max(axis=0)
     size = (2 + widest[:K]) @ M + (1 + widest[K:]) @ tallest[K:] + margins.skip_size(circuit) + rest.max()
     found_part = (2 + widest[:K]) @ error[:K] + widest[K:] @ error[K:]
     slack = found_part + gamma_n(1024 + 64 * read.output.shape[0], size.dtype) * size
-    return Stage1(Enclosure(found, slack).lower, slack, tallest, spread.max(axis=0), widest, rest.max())
+    lower = Enclosure(found, slack).lower
+    return Stage1(lower, slack, tallest, spread.max(axis=0), widest, rest.max(), reach, doubt, hat)

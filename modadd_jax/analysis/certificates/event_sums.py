@@ -9,7 +9,8 @@ p^2 m. The frequencies are hints: a wrong one makes more changes, and never a wr
 
 Sort -x_i once; then on_i(a, b) says that a's rank in this order is below level(b), the number of a' with
 -x_i(a') < y_i(b), and the a that switch between two neighbours in the order are those whose rank lies
-between their levels. Comparisons of floats are exact, so that both halves of S agree on who is on.
+between their levels, which one merge of -x_i and y_i finds. Comparisons of floats are exact, so that both
+halves of S agree on who is on.
 
 `bounds.logits` computes such sums differently: envelopes that rise and fall once give exactly two events and
 a bounded doubt, with static shapes. Here every switch is an event, and nothing is in doubt.
@@ -36,48 +37,77 @@ class Switches(NamedTuple):
 class Events(NamedTuple):
     """The switches one by one. An event beyond the last has value 0."""
 
-    neuron: jax.Array  # [E] int
+    row: jax.Array  # [E] int, the neuron where it goes on, m plus the neuron where it goes off
     at: jax.Array  # [E] int, (frequency, a, place of b) as one number below K p^2
-    value: jax.Array  # [E] first_i(a) where the neuron goes on, -first_i(a) where it goes off
+    value: jax.Array  # [E] first_i(a)
     fit: jax.Array  # () bool, whether the capacity was enough
 
 
-def _count_below(ascending: jax.Array, x: jax.Array) -> jax.Array:
-    """How many numbers of each ascending row [m, p] are below each x [m, n]: [m, n] int.
+def _merge(x: jax.Array, y: jax.Array) -> jax.Array:
+    """How many of each ascending row x [m, p] are below each of the ascending row y [m, p]: [m, p] int.
 
-    Bisection by falling powers of two, with one comparison of floats per step.
+    Merges the two rows, with 2 p comparisons of floats each.
     """
-    p = ascending.shape[1]
-    below = jnp.zeros(x.shape, jnp.int32)
-    for exponent in reversed(range(p.bit_length())):
-        probe = below + 2**exponent
-        passed = jnp.take_along_axis(ascending, jnp.minimum(probe, p) - 1, axis=1) < x
-        below = jnp.where((probe <= p) & passed, probe, below)
-    return below
+    m, p = x.shape
+    neuron = jnp.arange(m)
+
+    def step(taken, _):
+        i, j = taken  # [m] int each, how many of x and y are taken
+        is_below = x[neuron, jnp.minimum(i, p - 1)] < y[neuron, jnp.minimum(j, p - 1)]
+        take_x = (is_below & (i < p)) | (j == p)
+        return (i + take_x, j + ~take_x), (i, jnp.where(take_x, p, j))
+
+    none = jnp.zeros(m, jnp.int32)
+    _, (below, place) = jax.lax.scan(step, (none, none), length=2 * p)  # [2p, m]
+    return jnp.zeros((m, p), jnp.int32).at[neuron[None, :], place].set(below, mode="drop")
 
 
-def switches(first: jax.Array, second: jax.Array, order: Orders, group: jax.Array) -> Switches:
-    """Sorts and searches; O(p log p) comparisons per neuron.
+def switches(
+    u: jax.Array, v: jax.Array, order: Orders, group: jax.Array, symmetric: bool
+) -> tuple[Switches, ...]:
+    """Of u against v and, unless a and b are seen alike, of v against u.
+
+    Sorts and merges: 2 p comparisons per neuron, and p log2 p for each table sorted. Both sides follow from
+    one merge of -u and v, so that they agree on who is on.
 
     Args:
-      first: [p, m] x, whose argument a stays put.
-      second: [p, m] y, whose argument b runs.
+      u: [p, m], whose argument a stays put; v: [p, m], whose argument b runs; then the other way around.
       order: the residues in the order of the K frequencies (`logits.orders`).
-      group: [m] int in 0..K-1, the frequency by whose order the neuron's b runs.
+      group: [m] int in 0..K-1, the frequency by whose order the neuron's residues run.
+      symmetric: whether v is u (static).
     """
-    minus = -first.T  # [m, p]
-    by_size = jnp.argsort(minus, axis=1)
-    running = jnp.take_along_axis(second.T, order.residue[group], axis=1)  # [m, p (place)]
-    level = _count_below(jnp.take_along_axis(minus, by_size, axis=1), running)
-    level = jnp.pad(level, ((0, 0), (1, 0)))
-    return Switches(by_size, level, jnp.abs(jnp.diff(level, axis=1)).sum())
+    p, m = u.shape
+    neuron, minus, running = jnp.arange(m)[:, None], -jnp.asarray(u).T, jnp.asarray(v).T  # [m, p]
+    a_up = jnp.argsort(minus, axis=1)
+    b_up = a_up[:, ::-1] if symmetric else jnp.argsort(running, axis=1)
+    below = _merge(
+        jnp.take_along_axis(minus, a_up, axis=1), jnp.take_along_axis(running, b_up, axis=1)
+    )  # [m, p (rank of b)]
+    sides = [(a_up, below, b_up)]
+    if not symmetric:
+        # The b with v(b) <= -u(a), for each rank of a, are those that at most so many a are below.
+        few = jnp.zeros((m, p + 1), jnp.int32).at[neuron, below].add(1)
+        sides.append((b_up[:, ::-1], p - jnp.cumsum(few, axis=1)[:, :p], a_up))
+
+    def found_side(by_size, count, by_rank):
+        at = jnp.zeros((m, p), jnp.int32).at[neuron, by_rank].set(count)
+        level = jnp.pad(jnp.take_along_axis(at, order.residue[group], axis=1), ((0, 0), (1, 0)))
+        return Switches(by_size, level, jnp.abs(jnp.diff(level, axis=1)).sum())
+
+    return tuple(found_side(*side) for side in sides)
+
+
+def largest(table: jax.Array, found: Switches) -> jax.Array:
+    """The largest modulus in a table [p, m] of which `found` has the order, ()."""
+    ends = found.by_size[:, jnp.array([0, -1])]
+    return jnp.abs(jnp.take_along_axis(jnp.asarray(table).T, ends, axis=1)).max()
 
 
 def list_events(first: jax.Array, found: Switches, group: jax.Array, capacity: int) -> Events:
     """Every switch of `found`.
 
     Args:
-      first, group: as given to `switches`.
+      first: [p, m] the table whose argument stays put; group: as given to `switches`.
       capacity: E, static, at least `found.n_events`; m p^2 always is.
     """
     m, p = found.by_size.shape
@@ -89,9 +119,9 @@ def list_events(first: jax.Array, found: Switches, group: jax.Array, capacity: i
     rank = number - (jnp.cumsum(size) - size)[cell] + jnp.minimum(before, after)[cell]
     neuron, place = cell // p, cell % p
     a = found.by_size[neuron, jnp.where(exists, rank, 0)]
-    value = jnp.where((after > before)[cell], first[a, neuron], -first[a, neuron])
+    row = jnp.where((after > before)[cell], neuron, m + neuron)
     at = (group[neuron] * p + a) * p + place
-    return Events(neuron, at, jnp.where(exists, value, 0.0), found.n_events <= capacity)
+    return Events(row, at, jnp.where(exists, first[a, neuron], 0.0), found.n_events <= capacity)
 
 
 def half_sum(listed: Events, weights: jax.Array, order: Orders) -> jax.Array:
@@ -107,7 +137,8 @@ def half_sum(listed: Events, weights: jax.Array, order: Orders) -> jax.Array:
       order: as given to `switches`.
     """
     n_groups, p = order.place.shape
-    terms = listed.value[:, None] * weights[listed.neuron]  # [E, L]
+    signed = jnp.concatenate([weights, -weights])
+    terms = listed.value[:, None] * signed[listed.row]  # [E, L]
     jumps = jax.ops.segment_sum(terms, listed.at, n_groups * p * p)
 
     def add(total, xs):

@@ -2,7 +2,8 @@
 
 `event_sums` computes the sums over the neurons that the theorem (`class_bounds`) needs, for all p^2 inputs in
 O(p m) operations. Stage 1 is the theorem: one bound for each d = a - b and e, where Z_k(d) is the mean of
-Hhat_k. Stage 2 takes the (d, e) that stage 1 leaves, input by input (`margins`, low rank). Stage 3 computes
+Hhat_k. Stage 2 takes the (d, e) that stage 1 leaves, input by input: with the theorem for Hhat_k itself
+(*waves*) if that is likely to be enough, and else by the readout (`margins`, low rank). Stage 3 computes
 what is still left exactly. The proof is therefore complete: every input is proven whose margin exceeds the
 required margin by more than the rounding slack of an exact sum.
 Letters in shapes: p modulus, m neurons, K key frequencies, X extra directions, L = 2K + X,
@@ -38,20 +39,25 @@ from modadd_jax.circuit import Circuit, pair_logits
 # Items of one compiled call of stages 2 and 3: lists of any length cost one compilation, and the
 # call's tables ([CHUNK, p, L] and [CHUNK, m]) stay at some megabytes.
 CHUNK = 512
+TRIPLES = 8192  # the same of single margins, whose tables are [TRIPLES, L]
+# Waves take 2/3 of what the readout takes for a margin, so they should prove more than that of those they
+# are asked for. Of the (d, e) whose bound would do with a quarter of the spread, they do (seen).
+LIKELY = 0.75
 
 
 def sides(circuit: Circuit, hints: Hints, symmetric: bool) -> tuple[Switches, ...]:
     """Switches of u against v and, where a and b are not seen alike, of v against u."""
     order = orders(hints.k, circuit.u.shape[0])
-    pairs = [(circuit.u, circuit.v), (circuit.v, circuit.u)]
-    return tuple(event_sums.switches(*pair, order, hints.group) for pair in pairs[: 1 if symmetric else 2])
+    return event_sums.switches(circuit.u, circuit.v, order, hints.group, symmetric)
 
 
 def event_lists(
-    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int
+    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], capacity: int | tuple[int, ...]
 ) -> tuple[Events, ...]:
-    tables = zip((circuit.u, circuit.v), found, strict=False)
-    return tuple(event_sums.list_events(table, side, hints.group, capacity) for table, side in tables)
+    """`capacity` of each side, or of all alike."""
+    room = capacity if isinstance(capacity, tuple) else (capacity,) * len(found)
+    given = zip((circuit.u, circuit.v), found, room, strict=False)
+    return tuple(event_sums.list_events(table, side, hints.group, n) for table, side, n in given)
 
 
 def neuron_sums(hints: Hints, listed: tuple[Events, ...], weights: jax.Array, p: int) -> jax.Array:
@@ -69,15 +75,21 @@ def event_error(circuit: Circuit, found: tuple[Switches, ...], weights: jax.Arra
     """
     p = circuit.u.shape[0]
     most = jnp.stack([event_sums.most_events(side) for side in found]).max()
-    largest = jnp.maximum(jnp.abs(circuit.u).max(), jnp.abs(circuit.v).max()) * jnp.abs(weights).max()
+    tables = zip((circuit.u, circuit.v), found, strict=False)
+    tallest = jnp.stack([event_sums.largest(table, side) for table, side in tables]).max()
+    largest = tallest * jnp.abs(weights).max()
     rounded = (most + p + n_keys + 16) * unit_roundoff(weights.dtype)
     return 2 * most * rounded / (1 - rounded) * largest
 
 
 def known_sums(
-    circuit: Circuit, hints: Hints, found: tuple[Switches, ...], basis: jax.Array, capacity: int
+    circuit: Circuit,
+    hints: Hints,
+    found: tuple[Switches, ...],
+    basis: jax.Array,
+    capacity: int | tuple[int, ...],
 ) -> Sums:
-    """What events say about the activations. `capacity` (static) as in `event_sums.list_events`."""
+    """What events say about the activations. `capacity` (static) as in `event_lists`."""
     listed = event_lists(circuit, hints, found, capacity)
     sums = neuron_sums(hints, listed, basis, circuit.u.shape[0])
     error = event_error(circuit, found, basis, hints.k.size)
@@ -100,7 +112,7 @@ def summed_waves(circuit: Circuit, hints: Hints, known: Sums, skip: Skip, symmet
         [jnp.sqrt(square(h).max(axis=1)), jnp.abs(sums[..., 2 * K :]).max(axis=1)], axis=1
     )
     error = known.error * jnp.where(jnp.arange(height.shape[1]) < K, 1.5, 1.0)
-    return KeyCoefficients(z, spread, height, error)
+    return KeyCoefficients(z, spread, height, error, hat)
 
 
 def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric: bool) -> Stage1:
@@ -110,34 +122,48 @@ def stage1(circuit: Circuit, hints: Hints, read: Readout, known: Sums, symmetric
     return bound_classes(circuit, hints, read, (known.norm_a, known.norm_b), skip, found, symmetric)
 
 
+def waves_stage(first: Stage1, turn: jax.Array, d: jax.Array, e: jax.Array) -> jax.Array:
+    """Lower bounds [n, p (b)] of the margins of the listed (d, e), int [n] each; 2 K + 1 operations each.
+
+    The theorem with Hhat_k(d, b) instead of Z_k and the spread. Its terms have no larger moduli, and no more
+    roundings, than `bound_classes` counts: the slack is that of stage 1.
+
+    Args:
+      turn: [K, p] complex, 1 - e^{i w_k e}.
+    """
+    hat, turned = first.hat[d], turn.T[e]  # [n, p, K], [n, K]
+    real = jnp.einsum("nbk,nk->nb", hat.real, turned.real)
+    key = real - jnp.einsum("nbk,nk->nb", hat.imag, turned.imag)
+    return key - (first.doubt[d, e] + first.slack)[:, None]
+
+
 def _with_norms(read: Readout, known: Sums) -> tuple[jax.Array, jax.Array]:
     """Sums [p, p, L+1] and output [L+1, p] whose products are the wrong logits' upper bounds."""
     norm = known.norm_a[:, None, None] + known.norm_b[None, :, None]
     return jnp.concatenate([known.sums, norm], axis=2), jnp.concatenate([read.output, read.rho[None, :]])
 
 
-def own_logits(circuit: Circuit, read: Readout, known: Sums, slack: jax.Array, symmetric: bool) -> jax.Array:
-    """Lower bound [D, p (b)] of the right logit through the readout, minus the slack of a margin."""
-    _, y, a, b = differences(circuit.u.shape[0], symmetric)
-    logits = jnp.einsum("dbl,dbl->db", known.sums[a, b], read.output.T[y])
+def own_logits(circuit: Circuit, read: Readout, known: Sums, slack, d: jax.Array, b: jax.Array) -> jax.Array:
+    """Lower bounds [n] of the right logit of the listed inputs (d, b), minus the slack of a margin."""
+    a, _ = inputs_of(d, b, circuit.u.shape[0])
+    y = (a + b) % circuit.u.shape[0]
+    logits = jnp.einsum("nl,nl->n", known.sums[a, b], read.output.T[y])
     norm = known.norm_a[a] + known.norm_b[b]
-    found = logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y]
-    return Enclosure(found, slack).lower
+    return Enclosure(logits + circuit.s_a[a, y] + circuit.s_b[b, y] - norm * read.rho[y], slack).lower
 
 
 def stage2(
-    circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, e: jax.Array
+    circuit: Circuit, read: Readout, known: Sums, own: jax.Array, d: jax.Array, b: jax.Array, e: jax.Array
 ) -> jax.Array:
-    """Lower bounds [n, p (b)] of the margins of the listed (d, e), int [n] each; L + 4 operations per margin.
+    """Lower bounds [n] of the margins of the listed (d, b, e), int [n] each; L + 4 operations per margin.
 
-    `own`: of `own_logits`.
+    `own`: [n] of `own_logits`, of their inputs.
     """
-    p = circuit.u.shape[0]
-    a, b = inputs_of(d[:, None], jnp.arange(p)[None, :], p)
-    c = (a + b + e[:, None]) % p
+    a, _ = inputs_of(d, b, circuit.u.shape[0])
+    c = (a + b + e) % circuit.u.shape[0]
     sums, output = _with_norms(read, known)
-    other = jnp.einsum("nbl,nbl->nb", sums[a, b], output.T[c])
-    return own[d] - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
+    other = jnp.einsum("nl,nl->n", sums[a, b], output.T[c])
+    return own - (other + circuit.s_a[a, c] + circuit.s_b[b, c])
 
 
 def exact_inputs(circuit: Circuit, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -165,7 +191,8 @@ _sides = jax.jit(sides, static_argnums=2)
 _readout = jax.jit(readout)
 _known_sums = jax.jit(known_sums, static_argnums=4)
 _stage1 = jax.jit(stage1, static_argnums=4)
-_own = jax.jit(own_logits, static_argnums=4)
+_waves = jax.jit(waves_stage)
+_own = jax.jit(own_logits)
 _stage2 = jax.jit(stage2)
 _margins = jax.jit(margins.exact_margins)
 _inputs = jax.jit(exact_inputs)
@@ -173,11 +200,11 @@ _exact_slack = jax.jit(margins.exact_slack)
 _low_rank_slack = jax.jit(margins.low_rank_slack)
 
 
-def _in_chunks(function, lists: tuple[np.ndarray, ...]) -> np.ndarray:
-    """function of lists of any one length, compiled for CHUNK items."""
+def _in_chunks(function, lists: tuple[np.ndarray, ...], chunk: int = CHUNK) -> np.ndarray:
+    """function of lists of any one length, compiled for so many items."""
     n = lists[0].size
-    padded = [np.pad(x, (0, -n % CHUNK)).reshape(-1, CHUNK) for x in lists]
-    parts = [np.asarray(function(*map(jnp.asarray, chunk))) for chunk in zip(*padded, strict=True)]
+    padded = [np.pad(x, (0, -n % chunk)).reshape(-1, chunk) for x in lists]
+    parts = [np.asarray(function(*map(jnp.asarray, items))) for items in zip(*padded, strict=True)]
     return np.concatenate(parts)[:n]
 
 
@@ -221,7 +248,7 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     read, found = _readout(circuit, hints), _sides(circuit, hints, symmetric)
     known = _known_sums(circuit, hints, found, read.basis, capacity_for(found, p, m))
     first = _stage1(circuit, hints, read, known, symmetric)
-    exact_events = max(int(side.n_events) for side in found)
+    exact_events = tuple(int(side.n_events) for side in found)
     counted = {
         "readout": operations.tally(readout, circuit, hints),
         "switches": operations.tally(partial(sides, symmetric=symmetric), circuit, hints),
@@ -239,11 +266,11 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
         np.ones((bound.shape[0], p), int),
         counted,
         {"stage 1": float(first.slack)},
-        {"stage 1": int(open_pairs.sum()), "stage 2": 0},
+        {"stage 1": int(open_pairs.sum()), "waves": 0, "stage 2": 0},
     )
     if open_pairs.any():
         d, e = np.nonzero(open_pairs)
-        _finer(circuit, read, known, symmetric, required, state, d, e + 1)
+        _finer(circuit, hints, read, known, first, required, state, d, e + 1)
     return Proof(
         to_inputs(state.lower),
         to_inputs(state.stage),
@@ -253,27 +280,78 @@ def linear(circuit: Circuit, hints: Hints, required: float = 0.0) -> Proof:
     )
 
 
+def _settle_waves(
+    state: _State, values: np.ndarray, required: float, d: np.ndarray, e: np.ndarray
+) -> tuple[tuple[np.ndarray, ...], int]:
+    """The triples (d, b, e) that the values [n, p (b)] leave, and the comparisons that this takes.
+
+    First the least of each input: where it proves the input, no single margin is compared.
+    """
+    least = np.full(state.lower.shape, np.inf)
+    np.minimum.at(least, d, values)
+    settled = least > required
+    np.minimum(state.lower, least, out=state.lower, where=settled)
+    rest = ~settled[d]  # [n, p], margins of the inputs of which some are left
+    proven = values > required
+    n, b = np.nonzero(rest & proven)
+    np.minimum.at(state.lower, (d[n], b), values[n, b])
+    n, b = np.nonzero(rest & ~proven)
+    inputs = np.unique(d).size * values.shape[1]
+    return (d[n], b, e[n]), values.size + inputs + int(rest.sum())
+
+
 def _finer(
-    circuit, read: Readout, known: Sums, symmetric: bool, required: float, state: _State, d, e
+    circuit: Circuit,
+    hints: Hints,
+    read: Readout,
+    known: Sums,
+    first: Stage1,
+    required: float,
+    state: _State,
+    d: np.ndarray,
+    e: np.ndarray,
 ) -> None:
     """Stage 2 for the listed (d, e), int [n] each, and stage 3 for the triples that it leaves."""
-    slack = _low_rank_slack(circuit, read, known)
-    own = _own(circuit, read, known, slack, symmetric)
-    values = _in_chunks(partial(_stage2, circuit, read, known, own), (d, e))  # [n, p (b)]
+    p = circuit.u.shape[0]
+    state.stage[d] = 2
+    likely = np.asarray(first.lower + LIKELY * first.reach)[d, e] > required
+    rest = [np.repeat(d[~likely], p), np.tile(np.arange(p), int((~likely).sum())), np.repeat(e[~likely], p)]
+    if likely.any():
+        d, e = d[likely], e[likely]
+        turn = 1 - waves(hints.k, p)
+        values = _in_chunks(partial(_waves, first, turn), (d, e))  # [n, p (b)]
+        counted = operations.tally(waves_stage, first, turn, *[_integers(d.size)] * 2)
+        left, comparisons = _settle_waves(state, values, required, d, e)
+        state.counted["stage 2"] = counted.plus(Operations(comparisons=comparisons))
+        rest = [np.concatenate(pair) for pair in zip(rest, left, strict=True)]
+    state.left["waves"] = rest[0].size
+    if rest[0].size:
+        _stage2_of(circuit, hints, read, known, first, required, state, *rest)
+
+
+def _stage2_of(circuit, hints, read, known, first, required, state, d, b, e) -> None:
+    """The listed (d, b, e), int [n] each, through the readout; stage 3 for those that it leaves."""
+    p, K = circuit.u.shape[0], hints.k.size
+    tallest = jnp.concatenate([first.height[:K], first.height])
+    slack = _low_rank_slack(circuit, read, known, tallest)
+    cells, cell = np.unique(d * p + b, return_inverse=True)
+    own = _in_chunks(partial(_own, circuit, read, known, slack), (cells // p, cells % p), TRIPLES)[cell]
+    values = _in_chunks(partial(_stage2, circuit, read, known), (own, d, b, e), TRIPLES)
     state.slack["stage 2"] = float(slack)
+    numbers = jax.ShapeDtypeStruct(own.shape, own.dtype)
     state.counted["stage 2"] = (
-        operations.tally(margins.low_rank_slack, circuit, read, known)
-        .plus(operations.tally(partial(own_logits, symmetric=symmetric), circuit, read, known, slack))
-        .plus(operations.tally(stage2, circuit, read, known, own, *[_integers(d.size)] * 2))
-        .plus(Operations(comparisons=2 * values.size))  # with what is required, and for the least
+        state.counted.get("stage 2", Operations())
+        .plus(operations.tally(margins.low_rank_slack, circuit, read, known, tallest))
+        .plus(operations.tally(own_logits, circuit, read, known, slack, *[_integers(cells.size)] * 2))
+        .plus(operations.tally(stage2, circuit, read, known, numbers, *[_integers(d.size)] * 3))
+        .plus(Operations(comparisons=2 * d.size))  # with what is required, and for the least
     )
     proven = values > required
-    n, b = np.nonzero(proven)
-    _settle(state, (d[n], b), values[n, b], 2)
-    n, b = np.nonzero(~proven)
-    state.left["stage 2"] = n.size
-    if n.size:
-        _stage3(circuit, state, d[n], b, e[n])
+    np.minimum.at(state.lower, (d[proven], b[proven]), values[proven])
+    d, b, e = (x[~proven] for x in (d, b, e))
+    state.left["stage 2"] = d.size
+    if d.size:
+        _stage3(circuit, state, d, b, e)
 
 
 def _stage3(circuit: Circuit, state: _State, d, b, e) -> None:

@@ -34,6 +34,8 @@ MAX_KEYS = 8
 # Directions of W weaker than this share of the strongest are left to Cauchy-Schwarz. A clean model's
 # next direction is at 0.2 % and a muddy one's first at 2 % (seen): the choice between is not delicate.
 DIRECTION = 0.01
+# Rows of the tables from which a neuron's order is guessed.
+SAMPLED = 12
 
 
 class Hints(NamedTuple):
@@ -71,20 +73,23 @@ class Sums(NamedTuple):
     norm_b: jax.Array  # [p]
 
 
-def _groups(k_neuron: np.ndarray, k: np.ndarray, p: int) -> np.ndarray:
-    """The key of which a neuron's frequency is the lowest multiple, mod p and up to sign: [m] int.
-
-    In the order of that key, a neuron of j times its frequency switches about 2 j times around.
-    """
-    multiple = np.arange(1, (p + 1) // 2)[:, None] * k[None, :] % p  # [J, K]
-    reached = np.minimum(multiple, p - multiple)[None, :, :] == k_neuron[:, None, None]  # [m, J, K]
-    return np.where(reached.any(axis=1), reached.argmax(axis=1), p).argmin(axis=1)
+def _groups(circuit: Circuit, k: np.ndarray) -> np.ndarray:
+    """The key in whose order a neuron switches least often, for some a and b: [m] int."""
+    u, v = np.asarray(circuit.u), np.asarray(circuit.v)
+    p = u.shape[0]
+    some = np.arange(0, p, max(1, p // SAMPLED))
+    count = np.zeros((k.size, u.shape[1]))
+    for j, key in enumerate(k):
+        order = np.argsort(key * np.arange(p) % p, kind="stable")
+        for first, second in ((u, v), (v, u)):
+            on = first[some][:, None] + second[order] > 0  # [., p (place), m]
+            count[j] += on[:, 0].sum(axis=0) + (on[:, 1:] != on[:, :-1]).sum(axis=(0, 1))
+    return count.argmin(axis=0)
 
 
 @partial(jax.jit, static_argnums=(1, 2))
 def _read(circuit: Circuit, min_share: float, max_keys: int):
-    neurons = read_neurons(circuit)
-    return neurons.k, key_frequencies(neurons, circuit.u.shape[0], min_share, max_keys)
+    return key_frequencies(read_neurons(circuit), circuit.u.shape[0], min_share, max_keys)
 
 
 def _missed(circuit: Circuit, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -100,12 +105,11 @@ def _missed(circuit: Circuit, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, fl
 def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
     """Key frequencies, groups, and directions that the frequencies miss. Eager; min_share as in `reading`."""
     p = circuit.u.shape[0]
-    k_neuron, keys = _read(circuit, min_share, min(MAX_KEYS, (p - 1) // 2))
+    keys = _read(circuit, min_share, min(MAX_KEYS, (p - 1) // 2))
     k = np.asarray(keys.k)[: max(1, int(keys.is_key.sum()))]
     sizes, right, largest = _missed(circuit, k)
     n_extra = min(MAX_KEYS, int((sizes > DIRECTION * largest).sum()))
-    groups = _groups(np.asarray(k_neuron), k, p)
-    return Hints(*map(jnp.asarray, (k, groups, right[:n_extra])))
+    return Hints(*map(jnp.asarray, (k, _groups(circuit, k), right[:n_extra])))
 
 
 def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
@@ -130,7 +134,9 @@ def skip_size(circuit: Circuit) -> jax.Array:
 def norms(columns: jax.Array) -> jax.Array:
     """At least the norm of each column [m, n]: m + 1 roundings of the squares' sum, one of the root,
     and as many again for the factor itself and what it is multiplied with."""
-    return (1 + gamma_n(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(jnp.square(columns).sum(axis=0))
+    return (1 + gamma_n(columns.shape[0] + 8, columns.dtype)) * jnp.sqrt(
+        jnp.einsum("ij,ij->j", columns, columns)
+    )
 
 
 def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
@@ -148,7 +154,7 @@ def read_out(circuit: Circuit, probes: jax.Array) -> Readout:
     basis = centred @ probes.T
     gram, against = basis.T @ basis, basis.T @ centred  # [L, L], [L, p]
     output = least_squares(gram, against)
-    squares = jnp.square(centred).sum(axis=0)  # [p]
+    squares = jnp.einsum("ij,ij->j", centred, centred)  # [p]
     rest = squares + (output * (gram @ output - 2 * against)).sum(axis=0)
     size = jnp.sqrt(squares) + jnp.sqrt(jnp.diag(gram)) @ jnp.abs(output)
     error = gamma_n(2 * sum(circuit.w_logit.shape) + 4 * probes.shape[0] + 64, size.dtype) * jnp.square(size)
@@ -182,8 +188,8 @@ def exact_margins(circuit: Circuit, a: jax.Array, b: jax.Array, c: jax.Array) ->
     return jnp.einsum("nm,nm->n", h, weight[y] - weight[c]) + skip
 
 
-def low_rank_slack(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
-    """Rounding of a margin through the readout, () in logits.
+def low_rank_slack(circuit: Circuit, read: Readout, known: Sums, tallest: jax.Array) -> jax.Array:
+    """Rounding of a margin through the readout, () in logits; `tallest` [L] at least the moduli of the sums.
 
     The sums' own error, against differences of the output: 2 error sum_q max |output_q|. Then L products
     and sums, two skip terms, the Cauchy-Schwarz term (three roundings) and their differences: L + 8 on any
@@ -191,7 +197,7 @@ def low_rank_slack(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
     """
     heights = jnp.abs(read.output).max(axis=1)  # [L]
     norm = known.norm_a.max() + known.norm_b.max()
-    size = jnp.abs(known.sums).max(axis=(0, 1)) @ heights + skip_size(circuit) + norm * read.rho.max()
+    size = tallest @ heights + skip_size(circuit) + norm * read.rho.max()
     terms = 2 * read.output.shape[0] + 32
     return (
         2 * (1 + unit_roundoff(size.dtype) * terms) * known.error * heights.sum()

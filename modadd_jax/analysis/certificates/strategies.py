@@ -49,7 +49,6 @@ def all_margins(circuit: Circuit) -> jax.Array:
 
 _all_margins = jax.jit(all_margins)
 _exact_slack = jax.jit(margins.exact_slack)
-_low_rank_slack = jax.jit(margins.low_rank_slack)
 
 
 def brute(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -> Proof:
@@ -76,6 +75,11 @@ def activation_sums(circuit: Circuit, basis: jax.Array) -> Sums:
     return Sums(jax.lax.map(row, circuit.u), error, *margins.activation_norms(circuit, False))
 
 
+def low_rank_slack(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
+    """Of `low_rank_margins`, ()."""
+    return margins.low_rank_slack(circuit, read, known, jnp.abs(known.sums).max(axis=(0, 1)))
+
+
 def low_rank_margins(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
     """Lower bounds [p, p] of all inputs' margins through the readout, slack subtracted."""
     y = all_targets(circuit.u.shape[0])
@@ -89,7 +93,7 @@ def low_rank_margins(circuit: Circuit, read: Readout, known: Sums) -> jax.Array:
         return own - jnp.where(hit, -jnp.inf, logits + doubt).max(axis=1)
 
     found = jax.lax.map(row, (known.sums, known.norm_a, circuit.s_a, y))
-    return Enclosure(found, margins.low_rank_slack(circuit, read, known)).lower
+    return Enclosure(found, low_rank_slack(circuit, read, known)).lower
 
 
 def directions(circuit: Circuit) -> jax.Array:
@@ -100,7 +104,7 @@ def directions(circuit: Circuit) -> jax.Array:
 
 
 _read_out, _low_rank_margins = jax.jit(margins.read_out), jax.jit(low_rank_margins)
-_activation_sums = jax.jit(activation_sums)
+_activation_sums, _low_rank_slack = jax.jit(activation_sums), jax.jit(low_rank_slack)
 
 
 def low_rank(circuit: Circuit, hints: Hints | None = None, required: float = 0.0) -> Proof:
