@@ -174,7 +174,7 @@ def _all_margins(t: Tables, w: np.ndarray) -> np.ndarray:
 
 
 def _integral(t: Tables, record: dict, required: float) -> tuple[np.ndarray, None]:
-    """Margins [p, p] by which claims are judged, less their rounding; the stages are the certificate's."""
+    """Margins [p, p] by which claims are judged, minus their rounding; the stages are the certificate's."""
     lower, finer_part, bounds = _all_margins(t, t.w) - exact_slack(t), record["constants"].get("linear"), None
     _hints(t, record)
     judge_integral(t, record, *_probes(t, record))
