@@ -176,8 +176,12 @@ def markdown(table: Table) -> str:
     widths = [max(2, *map(len, column)) for column in zip(*cells, strict=True)]
     words = [_has_words(column) for column in zip(*table.rows, strict=True)] or [False] * len(widths)
     cells.insert(1, ["-" * (n - 1) + (":-"[left]) for n, left in zip(widths, words, strict=True)])
-    pad = [str.ljust if left else str.rjust for left in words]
-    lines = (" | ".join(put(*cell) for put, *cell in zip(pad, row, widths, strict=True)) for row in cells)
+    lines = (
+        " | ".join(
+            text.ljust(n) if left else text.rjust(n) for text, n, left in zip(row, widths, words, strict=True)
+        )
+        for row in cells
+    )
     caption = f"{table.caption}\n\n" if table.caption else ""
     return caption + "\n".join(f"| {line} |" for line in lines)
 
