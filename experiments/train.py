@@ -3,7 +3,7 @@
     python -m experiments.train --seed 0                      # mainline, into runs/mainline-seed0
     python -m experiments.train --seed 0 --num_seeds 8 --workdir runs/eight
     python -m experiments.train --seeds 0,50,104              # or a file of seeds
-    python -m experiments.train --preset quick                # a minute
+    python -m experiments.train --preset quick                # about a minute
 
 Every field of modadd_jax/config.py is a flag. The command writes config.json, metrics.jsonl and checkpoints
 into the workdir. If it is started again on the same workdir, it resumes from the last undamaged checkpoint,

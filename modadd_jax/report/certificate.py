@@ -120,7 +120,7 @@ def check(subject: Subject) -> Outcome:
 
 STUDY = Study(
     name="certificate",
-    question="What share of the answers can be proven right with fewer operations than brute force?",
+    question="What share of the answers can be proven right, and what does the proof cost?",
     command="certify",
     run=run,
     needs=needs_circuit,
