@@ -53,7 +53,7 @@ def judge_integral(t: Tables, record: dict[str, Any], E: np.ndarray, probes: np.
     c, w = record["constants"], t.w - t.w.mean(axis=1, keepdims=True)
     basis = w @ probes.T
     H, hat, S, norm, gap = _sums(t, basis, E)
-    within = AGREE * (abs(hat).max() + gap.max() + norm.max() * np.linalg.norm(w, axis=0).max())
+    within = float(AGREE * (abs(hat).max() + gap.max() + norm.max() * np.linalg.norm(w, axis=0).max()))
     rest = np.linalg.norm(w - basis @ np.linalg.lstsq(basis, w, rcond=None)[0], axis=0)
     at_least("constants.rho", c["rho"], rest, within)
     tall = np.concatenate([abs(H).max(axis=(0, 1)), abs(S).max(axis=(0, 1))])
@@ -72,7 +72,7 @@ def judge_claims(
 ) -> None:
     """The bounds by a - b and the shares by stage, of margins [p, p]; linear: the bounds of the linear
     strategy, which are no larger than the certificate's, where the integral left any input."""
-    claimed, within = np.asarray(record["lower_by_difference"], float), AGREE * abs(true).max()
+    claimed, within = np.asarray(record["lower_by_difference"], float), float(AGREE * abs(true).max())
     at_least("lower_by_difference", by_difference(true), claimed, within)
     share, shares = record["constants"]["proven_by_integral"], list(record["stages"].values())
     if linear is None:
