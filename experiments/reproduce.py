@@ -68,7 +68,7 @@ def main() -> None:
     table = out / "analysis.md"
     if table.exists():
         print(f"\n{table.read_text().rstrip()}")
-    print(f"\nresults of step {model.step}, seed {model.seed}, are in {out}")
+    print(f"\nresults of step {model.step}, seed {model.seed}, are in {out}: open {out / 'report.html'}")
     if failed:
         print(f"failed: {', '.join(failed)}")
         sys.exit(1)

@@ -54,7 +54,10 @@ class Imported(NamedTuple):
             lines.append(f"Not in the file, chosen by the answers ({chosen.accuracy:.2%}): {chosen.assumes}")
         alike = [x for x in self.others if x.accuracy >= MIN_ACCURACY]
         others = [x for x in self.others if x.accuracy < MIN_ACCURACY]
-        for words, readings in (("NOT SURE. These would answer as well", alike), ("Also tried", others)):
+        for words, readings in (
+            ("NOT SURE. Say what it is by flags or a config. These would answer as well", alike),
+            ("Also tried", others),
+        ):
             named = [f"{_name(x, chosen)} {x.accuracy:.2%}" for x in readings]
             lines += [f"{words}: {'; '.join(named)}"] if named else []
         lines += [f"Tensors ignored: {', '.join(self.ignored)}"] if self.ignored else []

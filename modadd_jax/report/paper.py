@@ -12,7 +12,8 @@ bound, which uses no structure of the MLP (half of the trivial bound for each ha
 
 BOUNDS_NOTE = """\
 All values are relative to 2/3, the size of the integral, and include the rounding slack. abs part: by the
-Lipschitz bound, folded to one period. id part: by moments. total: the sum of both and of the angle error.
+Lipschitz bound, folded to one period. id part: by moments. total: the sum of both and of the angle error,
+without the residuals of the network.
 numerical error with psi: the error that is attained with the network's own output phases psi."""
 
 QUANTITIES_NOTE = """\

@@ -9,8 +9,8 @@ from modadd_jax.report.table import Column, Table, cited
 EXPLANATION = """\
 Share of the class-centred logit variance that a least-squares fit at the key frequencies explains. clock: fit
 by cos(w(a+b-c)). pizza: by |cos(w(a-b)/2)| cos(w(a+b-c)). pizza with accompanying: by the pizza's functions
-and cos(w(a-b)) cos(w(a+b-c)). without 2k: {removed} removed from the embedding. k=... alone, and 2k: the
-embedding keeps only this key frequency, or only this one and 2k."""
+and cos(w(a-b)) cos(w(a+b-c)). without 2k: {removed} removed from the embedding (of a circuit: from its
+tables of a and b). k=... alone, and 2k: they keep only this key frequency, or only this one and 2k."""
 
 
 def clock_or_pizza(record: Mapping[str, Any]) -> list[str | Table]:

@@ -122,7 +122,9 @@ def read_record(path: str | Path, schema: str) -> dict[str, Any]:
     path, version = Path(path), schema_of(schema).version
     try:
         record = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise ValueError(f"{path} is not a {schema} record, or only a part of one: {error}") from error
     if not isinstance(record, dict):
         raise ValueError(f"{path} is not a {schema} record: it holds no JSON object")

@@ -136,7 +136,7 @@ STATISTICS: tuple[Statistic, ...] = (
     _worst(
         max,
         "max_total_bound",
-        "largest total bound",
+        "largest bound with residuals",
         "total / trivial bound",
         _total,
         "description",
