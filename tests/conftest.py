@@ -45,6 +45,8 @@ SLOW = (
     "test_certificates/test_even.py",
     "test_certificates/test_integral.py",
     "test_figures/test_figures.py",
+    "tests/test_tasks.py",
+    "test_commands/test_refusals.py",
     "test_commands/test_sweep.py",
     "test_commands/test_import.py",
     "test_commands/test_certify.py",
@@ -69,6 +71,7 @@ SLOW = (
     "tests/test_model.py",
     "test_training/test_optimizers.py",
     "test_studies/test_compress.py",
+    "test_certificates/test_complete_bound.py",
     "test_commands/test_cut.py",
 )
 
