@@ -70,4 +70,5 @@ def accuracy(margins: jax.Array) -> jax.Array:
     Exactly 1 where all are: XLA multiplies by a rounded 1/n where n is divided by, so that the plain mean of
     p^2 ones is below 1 for p = 7, 14, 29, 61 and others.
     """
-    return 1 - (~(margins > 0)).mean(dtype=margins.dtype)
+    right = margins > 0
+    return jnp.where(right.all(), 1.0, right.mean(dtype=margins.dtype))

@@ -119,7 +119,7 @@ def test_a_batch_of_models_equals_each_alone():
 def test_no_circuit_without_constant_attention(rate):
     config = ModelConfig(p=5, d_model=4, n_heads=2, d_mlp=3, attention_rate=rate)
     params = random_params(config, jnp.float64)
-    message = f"attention_rate must be 1 for a circuit, got {rate}: .* no sum"
+    message = f"attention_rate must be 1 for a circuit, got {rate}: .* not a sum"
     with pytest.raises(ValueError, match=message):
         circuit_lib.fold(params, config)
     with pytest.raises(ValueError, match=message):

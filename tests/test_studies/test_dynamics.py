@@ -120,7 +120,7 @@ def test_milestones_hold_to_the_end():
         "closed_form": 0,
     }
     seeds = [{"seed": s, "keys": [2][:s], "milestones": progress.milestones(rows[s:])} for s in (0, 1)]
-    text = document_text(document({"seeds": seeds}))
+    text = document_text(document({"steps": [0, 10, 20, 30], "seeds": seeds}))
     assert "seed 0: no key frequency" in text
     lines = [line.split("|") for line in text.splitlines() if "test accuracy" in line]
     assert [[cell.strip() for cell in line[2:-1]] for line in lines] == [
