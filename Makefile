@@ -2,7 +2,7 @@
 # make results  the pages docs/results/*.md from the records in results/
 # make check environment, lint, format, types, the fast tests: a minute and a half
 # make test  environment, lint, format, types, all tests
-# make test-newest  of the tests, those that a new release of Python or jax breaks first, and the proofs
+# make test-newest  environment, the fast tests and those of proofs: for a new release of Python or jax
 # make docs  the site of docs/, in site/: built without network, by an environment of its own
 # With PYTHON=python3.13 VENV=.venv-3.13 any of them uses that Python, in an environment of its own.
 PYTHON ?= python3
@@ -14,9 +14,7 @@ VERSIONS := $(PY) -c "import sys, jax; print('Python', sys.version.split()[0], '
 # for which jax locks the cache and reads the whole directory at every program.
 PYTEST := JAX_COMPILATION_CACHE_DIR=$(CURDIR)/.cache/tests \
   $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-NEWEST := tests/test_jax_internals.py tests/test_certificates tests/test_checker tests/test_commands/test_certify.py \
-  tests/test_studies/test_frontier.py tests/test_bounds tests/test_analysis tests/test_storage tests/test_config.py \
-  tests/test_data.py tests/test_losses.py tests/test_model.py tests/test_circuit.py tests/test_constructed.py
+PROOFS := tests/test_certificates tests/test_checker tests/test_commands/test_certify.py tests/test_studies/test_frontier.py
 
 .PHONY: run lint check test test-newest docs env clean-env
 
@@ -41,7 +39,8 @@ test: lint
 
 test-newest: $(VENV)/ready
 	@$(VERSIONS)
-	$(PYTEST) $(NEWEST)
+	$(PYTEST) -m "not slow"
+	$(PYTEST) -m slow $(PROOFS)
 
 docs: $(DOCS_VENV)/ready
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --quiet
