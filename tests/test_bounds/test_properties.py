@@ -119,7 +119,7 @@ def test_every_bound_of_the_registry_holds_for_random_rules():
 def test_the_bound_of_extending_holds(monkeypatch):
     text = (ROOT / "docs" / "extending.md").read_text()
     (example,) = [x for x in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "centred_bound" in x]
-    (entry,) = [x for x in re.findall(r"```py\n(.*?)```", text, re.DOTALL) if "_rule(" in x]
+    (entry,) = [x for x in re.findall(r"```text\n(.*?)```", text, re.DOTALL) if "_rule(" in x]
     names = vars(registry).copy()
     exec(example, names)
     (mine,) = eval(entry.strip(), names)
