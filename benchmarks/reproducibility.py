@@ -21,6 +21,7 @@ from modadd_jax import float64
 from modadd_jax.analysis.population.agreement import agreement
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.jax_internals import NARROW_VECTORS
+from modadd_jax.storage import records
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import step as train
 
@@ -34,6 +35,7 @@ ARITHMETICS = {
 
 def define_flags() -> None:
     flags.DEFINE_string("workdir", "runs/reproducibility", "Where to train, a folder for each.")
+    flags.DEFINE_string("out", None, "JSON record of the comparison, such as agreement.json.")
     cli.define_config_flags()
 
 
@@ -69,8 +71,11 @@ def main() -> None:
         train_with(name, [*cli.flags_of(config), f"--workdir={root / str(place)}"])
     with float64.enabled():
         found = [seeds_of(root / str(place)) for place in range(len(ARITHMETICS))]
-    report = {name: agreement(found[0], rows) for name, rows in zip(ARITHMETICS, found, strict=True)}
-    print(json.dumps(report, indent=2))
+    runs = [{"name": name} | agreement(found[0], rows) for name, rows in zip(ARITHMETICS, found, strict=True)]
+    record = {"device": records.machine(), "runs": runs}
+    if flags.FLAGS.out:
+        records.write_record(Path(flags.FLAGS.out), "agreement", record)
+    print(json.dumps(record, indent=2))
 
 
 if __name__ == "__main__":

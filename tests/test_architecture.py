@@ -104,3 +104,15 @@ def test_one_module_switches_float64():
     for folder in ("experiments", "benchmarks", "notebooks"):
         for file in (ROOT / folder).iterdir():
             assert file.is_dir() or "enable_x64" not in file.read_text(), file
+
+
+@pytest.mark.parametrize("folder", ["modadd_jax", "experiments", "benchmarks"])
+def test_modules_and_functions_are_short_or_say_why(folder):
+    """At most 400 lines a module. A function over 50 has a comment above it that begins with "Over 50"."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 400, path
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno + 1 > 50:
+                first = min([node.lineno, *(mark.lineno for mark in node.decorator_list)])
+                assert lines[first - 2].startswith("# Over 50 lines: "), f"{path}: {node.name}"

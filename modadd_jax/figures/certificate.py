@@ -44,6 +44,7 @@ def _share_axis(ax: Axes) -> None:
     ax.set_xlabel("operations, share of folded brute force")
 
 
+# Over 50 lines: one figure whose panels share colours and legend.
 @style.styled
 def frontier(models: Sequence[Mapping[str, Any]]) -> Figure:
     """Proven accuracy against operations, with a curve for each model, and the points of each strategy in a

@@ -51,7 +51,10 @@ class Imported(NamedTuple):
         chosen = self.chosen
         lines = [f"read as {chosen.source}: {CONVENTIONS[chosen.source].says}"]
         if chosen.assumes:
-            lines.append(f"Not in the file, chosen by the answers ({chosen.accuracy:.2%}): {chosen.assumes}")
+            lines.append(
+                f"Not in the tensors; from flags, the config or else the answers ({chosen.accuracy:.2%}): "
+                f"{chosen.assumes}"
+            )
         alike = [x for x in self.others if x.accuracy >= MIN_ACCURACY]
         others = [x for x in self.others if x.accuracy < MIN_ACCURACY]
         for words, readings in (

@@ -210,6 +210,7 @@ def _placed(terms: jax.Array, turns: jax.Array, is_half: jax.Array, p: int) -> t
     return terms, turns % p
 
 
+# Over 50 lines: one spectrum, to which every kind of term is added in turn.
 def quadrature(
     hints: Hints, bins: Bins, fits: Fits, basis: jax.Array, found: Series, d: jax.Array, p: int
 ) -> tuple[jax.Array, jax.Array]:
