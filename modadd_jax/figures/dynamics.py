@@ -55,7 +55,7 @@ PANELS: list[tuple[str, str, list[Curve]]] = [
         "error / (2/3)",
         "log",
         [
-            ("sweep", style.SKY, lambda row: over_keys(row, "sweep")),
+            ("supremum", style.SKY, lambda row: over_keys(row, "sweep")),
             ("true", style.BLACK, lambda row: over_keys(row, "quadrature_error")),
             ("Lipschitz", style.ORANGE, lambda row: over_keys(row, "lipschitz")),
             ("total", style.VERMILLION, lambda row: over_keys(row, "total")),
