@@ -1,15 +1,14 @@
 """What certificates of trained seeds and of perturbed circuits cost, and whether a bound is ever too large.
 
     python -m benchmarks.proof --workdir runs/paper --out runs/proof/p59.json
-    python -m benchmarks.proof --workdir runs/paper --seeds 0,50 --complete --out runs/proof/form59.json
     python -m benchmarks.proof --perturbed 1000 --out runs/proof/perturbed.json
     python -m benchmarks.proof --merge runs/proof --out results/proof/proof.json
 
 For each seed: the linear strategy's share of brute force, step by step, the inputs that the network answers
 rightly and those proven; every bound against the margin in float64, for a sample against exact balls; what
-the independent checker says; with --complete the bound of the distance from the complete closed form against
+the independent checker says. Of perturbed circuits also the bound of the distance from a closed form against
 the true distance. A file that is there goes on with the seeds it lacks. About 3 s of processor time a seed
-(p = 59), 12 s with --complete. --merge makes the record of all files in a folder.
+(p = 59). --merge makes the record of all files in a folder.
 """
 
 import json
@@ -28,7 +27,6 @@ from experiments import cli
 from modadd_jax import checker, float64
 from modadd_jax.analysis.certificates import complete_bound, margins, operations, strategies
 from modadd_jax.analysis.coordinates import to_difference_coordinates
-from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit, all_logits, as_float64
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
 from modadd_jax.storage.records import write_record
@@ -39,7 +37,7 @@ SAMPLE = 3  # inputs of a seed judged by balls
 SMALL, KEYS = 13, (2, 5)  # of the perturbed circuits
 WAVEFORM = (0.08, 1.0, -0.16)
 
-_margins, _neurons = jax.jit(strategies.all_margins), jax.jit(read_neurons)
+_margins = jax.jit(strategies.all_margins)
 
 
 def exact_margin(circuit: Circuit, a: int, b: int, c: int):
@@ -74,7 +72,7 @@ def judged(circuit: Circuit, lower: np.ndarray, rng: np.random.Generator, sample
     }
 
 
-def of_seed(model: Any, rng: np.random.Generator, complete: bool) -> dict[str, Any]:
+def of_seed(model: Any, rng: np.random.Generator) -> dict[str, Any]:
     """One seed's row."""
     record = json.loads(json.dumps(strategies.certify(model.params, model.config)))
     brute, steps = record["brute_force_operations"], record["operation_counts"]["steps"]
@@ -88,7 +86,7 @@ def of_seed(model: Any, rng: np.random.Generator, complete: bool) -> dict[str, A
     _, hints, proof = strategies.prove(
         circuit, "linear", record["slack"]["fold"] + record["slack"]["program"]
     )
-    row = {
+    return {
         "keys": len(hints.k),
         "extra": len(hints.extra),
         "events": record["constants"]["events"],
@@ -101,16 +99,6 @@ def of_seed(model: Any, rng: np.random.Generator, complete: bool) -> dict[str, A
         "checker": said,
         **judged(circuit, proof.lower, rng, SAMPLE),
     }
-    return row | (of_complete(circuit, hints) if complete else {})
-
-
-def of_complete(circuit: Circuit, hints: margins.Hints) -> dict[str, Any]:
-    logits = to_difference_coordinates(all_logits(circuit))
-    logits = logits - logits.mean(axis=2, keepdims=True)
-    table = complete_bound.formula(circuit, _neurons(circuit), jnp.square(logits).mean())
-    bound = complete_bound.complete_bound(circuit, hints, table)
-    true = float(jnp.abs(logits - table).max())
-    return {"complete": {"bound": bound.total, "true": true, "trivial": bound.trivial}}
 
 
 def perturbed(rng: np.random.Generator, base: Circuit) -> Circuit:
@@ -152,7 +140,7 @@ def of_perturbed(n: int, seed: int = 0, sample: int = 1) -> Iterator[dict[str, A
         bound = complete_bound.complete_bound(circuit, hints, table)
         row = {"stages": np.bincount(proof.stage.ravel(), minlength=4)[1:].tolist()}
         row |= judged(circuit, proof.lower, rng, sample)
-        yield row | {"complete": {"bound": bound.total, "true": true, "trivial": bound.trivial}}
+        yield row | {"complete": {"total": bound.total, "true": true, "naive": bound.trivial}}
 
 
 def _write(path: pathlib.Path, record: dict[str, Any]) -> None:
@@ -160,7 +148,7 @@ def _write(path: pathlib.Path, record: dict[str, Any]) -> None:
     path.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _seeds(workdir: str, names: list[str], complete: bool, out: pathlib.Path) -> None:
+def _seeds(workdir: str, names: list[str], out: pathlib.Path) -> None:
     run = ma.open_run(workdir)
     record = json.loads(out.read_text()) if out.exists() else {"p": None, "seeds": {}}
     for seed in run.seeds if names == ["all"] else [int(name) for name in names]:
@@ -168,7 +156,7 @@ def _seeds(workdir: str, names: list[str], complete: bool, out: pathlib.Path) ->
             continue
         model = run.load(seed=seed)
         record["p"] = model.config.model.p
-        record["seeds"][str(seed)] = of_seed(model, np.random.default_rng(seed), complete)
+        record["seeds"][str(seed)] = of_seed(model, np.random.default_rng(seed))
         _write(out, record)
 
 
@@ -192,13 +180,9 @@ def _of_stages(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def merged(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The record proof.json of the files of a directory, by their stems."""
-    whole = [x for name, x in files.items() if "seeds" in x and not name.startswith("form")]
-    forms = [x for x in files.values() if any("complete" in row for row in x.get("seeds", {}).values())]
+    whole = [x for x in files.values() if "seeds" in x]
     return {
         "seeds": {str(x["p"]): _seed_rows(x) for x in sorted(whole, key=lambda x: x["p"])},
-        "complete": {
-            str(x["p"]): [{"seed": row["seed"]} | row["complete"] for row in _seed_rows(x)] for x in forms
-        },
         "perturbed": _of_stages(files["perturbed"]["rows"]),
     }
 
@@ -206,7 +190,6 @@ def merged(files: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The run whose seeds are certified.")
     flags.DEFINE_list("seeds", ["all"], "Seeds of the run, by value; all of them by default.")
-    flags.DEFINE_bool("complete", False, "Also bound the distance from the complete closed form.")
     flags.DEFINE_integer("perturbed", None, "How many perturbed circuits to certify instead.", lower_bound=1)
     flags.DEFINE_string("out", None, "JSON file of the numbers. One that is there goes on.")
     flags.DEFINE_string("merge", None, "Folder of such files, of which to make the record --out.")
@@ -229,7 +212,7 @@ def main() -> None:
                 if len(rows) % 50 == 0 or len(rows) == given.perturbed:
                     _write(pathlib.Path(given.out), {"rows": rows})
         elif given.workdir:
-            _seeds(given.workdir, given.seeds, given.complete, pathlib.Path(given.out))
+            _seeds(given.workdir, given.seeds, pathlib.Path(given.out))
         else:
             raise ValueError("one of --workdir, --perturbed and --merge is needed")
 

@@ -172,11 +172,12 @@ def measured_profile(logits: jax.Array, k: jax.Array) -> jax.Array:
 
 
 def explained(logits: jax.Array, table: jax.Array) -> jax.Array:
-    """Share () of the class-centred logit variance that the table [p (d), p (e)] explains.
+    """Share () of the class-centred logit variance that a table explains.
 
-    At most 1, negative where the table is worse than nothing, 0 where there is no variance.
+    At most 1, negative where the table is worse than nothing, 0 where there is no variance. `table`:
+    [p (d), p (e)] or [p (d), p (b), p (e)].
     """
-    variance = (logits**2).sum()
-    residual = ((logits - table[:, None, :]) ** 2).sum()
+    table = table if table.ndim == 3 else table[:, None, :]
+    variance, residual = (logits**2).sum(), ((logits - table) ** 2).sum()
     has_variance = variance > 0
     return jnp.where(has_variance, 1 - residual / jnp.where(has_variance, variance, 1.0), 0.0)

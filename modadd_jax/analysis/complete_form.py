@@ -53,6 +53,14 @@ class WaveClass(NamedTuple):
     step: jax.Array  # [p (d), 2J+1] complex, H_j(d)
 
 
+class Length(NamedTuple):
+    """How long a complete closed form is."""
+
+    n_classes: jax.Array  # () int, waveforms of all keys
+    n_terms: jax.Array  # () int, complex coefficients kept
+    n_parameters: jax.Array  # () int, real numbers, as `count_parameters` counts them
+
+
 class Complete(NamedTuple):
     """The complete closed form of a circuit, and its length."""
 
@@ -284,28 +292,25 @@ def count_parameters(n_keys, n_classes, n_terms, n_harmonics: int = N_HARMONICS)
     return 2 * n_keys + n_classes * (2 * n_harmonics - 1) + 2 * n_terms
 
 
-# Over 50 lines: one program with static shapes; what has a name of its own stands above.
-def complete(
+def table_of(
     circuit: Circuit,
     neurons: Neurons,
-    logits: jax.Array,
+    mean_square: jax.Array,
     least: float = LEAST,
     n_classes: int = N_CLASSES,
     n_harmonics: int = N_HARMONICS,
     spread: float = SPREAD,
-) -> Complete:
-    """The complete closed form of a circuit, and what it explains. Pure, with static shapes.
+) -> tuple[jax.Array, Length]:
+    """The formula's logits, [p (d), p (b), p (e)], class-centred, and its length. Pure, with static shapes.
 
     Args:
       circuit, neurons: of one model.
-      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
+      mean_square: () of the class-centred logits, in shares of which terms are kept.
       least: share of the logit variance below which a term is left out; may be traced. 0 keeps all.
       n_classes, n_harmonics: C and J (static).
       spread: of `classify`; may be traced.
     """
     p = circuit.u.shape[0]
-    mean_square = jnp.square(logits).mean()
-    mean_square = jnp.where(mean_square > 0, mean_square, 1.0)
     keys, is_key = frequencies_read(weights_of(circuit, neurons), neurons.k, p, min(MAX_READ, (p - 1) // 2))
     is_shared = (circuit.u == circuit.v).all() & (circuit.s_a == circuit.s_b).all()
 
@@ -336,15 +341,32 @@ def complete(
     start = evaluate_skip(*(jnp.where(mask, x, 0.0) for x, mask in zip(skip, masks, strict=True)))
     n_skip = masks[0].sum() + jnp.where(is_shared, 0, masks[1][1:].sum())
     (waves, n_terms), used = jax.lax.scan(add_key, (start, n_skip), (keys, is_key))
-    table = logits_of(waves)
-    margins = margin(table, jnp.zeros((p, p), jnp.int32))
-    variance = jnp.square(logits).sum()
-    left = jnp.square(logits - table).sum() / jnp.where(variance > 0, variance, 1.0)
-    n_terms = n_terms.astype(int)
+    n_terms, n_used = n_terms.astype(int), used.sum()
+    size = count_parameters(is_key.sum(), n_used, n_terms, n_harmonics)
+    return logits_of(waves), Length(n_used, n_terms, size)
+
+
+def complete(
+    circuit: Circuit,
+    neurons: Neurons,
+    logits: jax.Array,
+    least: float = LEAST,
+    n_classes: int = N_CLASSES,
+    n_harmonics: int = N_HARMONICS,
+    spread: float = SPREAD,
+) -> Complete:
+    """The complete closed form of a circuit, and what it explains. Pure, with static shapes.
+
+    Args:
+      circuit, neurons: of one model.
+      logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
+      least, n_classes, n_harmonics, spread: as in `table_of`.
+    """
+    mean_square = jnp.square(logits).mean()
+    mean_square = jnp.where(mean_square > 0, mean_square, 1.0)
+    table, size = table_of(circuit, neurons, mean_square, least, n_classes, n_harmonics, spread)
     return Complete(
-        r2=jnp.where(variance > 0, 1 - left, 0.0),
-        accuracy=accuracy(margins),
-        n_classes=used.sum(),
-        n_terms=n_terms,
-        n_parameters=count_parameters(is_key.sum(), used.sum(), n_terms, n_harmonics),
+        r2=closed_form.explained(logits, table),
+        accuracy=accuracy(margin(table, jnp.zeros(table.shape[:2], jnp.int32))),
+        **size._asdict(),
     )

@@ -48,12 +48,17 @@ def to_differences(table: np.ndarray) -> np.ndarray:
     return table[inputs_of(np.arange(p)[:, None], np.arange(p)[None, :], p)]
 
 
-def to_difference_coordinates(logits: jax.Array) -> jax.Array:
-    """Logits [p (a), p (b), p (c)] in the order [p (d), p (b), p (e)], class-centred."""
+def by_differences(logits: jax.Array) -> jax.Array:
+    """Numbers [p (a), p (b), p (c)] in the order [p (d), p (b), p (e)]."""
     p = logits.shape[0]
     a, b = inputs_of(jnp.arange(p)[:, None], jnp.arange(p)[None, :], p)
     c = ((a + b)[:, :, None] + jnp.arange(p)[None, None, :]) % p  # [p (d), p (b), p (e)]
-    ordered = jnp.take_along_axis(logits[a, b], c, axis=2)
+    return jnp.take_along_axis(logits[a, b], c, axis=2)
+
+
+def to_difference_coordinates(logits: jax.Array) -> jax.Array:
+    """Logits [p (a), p (b), p (c)] in the order [p (d), p (b), p (e)], class-centred."""
+    ordered = by_differences(logits)
     return ordered - ordered.mean(axis=2, keepdims=True)
 
 

@@ -1,7 +1,7 @@
-"""Tables of results/complete/complete.json: how much of the logits the complete form explains.
+"""Tables of what the complete closed form explains, over the seeds of several runs.
 
-A record has `runs`, each with its `settings` (a text) and `seeds`: a row for each seed, with the numbers of
-the complete form as in `closed_form` of summary.json, and with its verdict where that is known.
+A run is the list `seeds` of its compress.json: a row for each seed, with its `verdict`, its `accuracy` and
+the numbers `closed_form` of its analysis.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,26 +14,26 @@ from modadd_jax.report.table import Column, Table, listed
 Rows = Sequence[Mapping[str, Any]]
 
 
-def _groups(record: Mapping[str, Any]) -> Iterator[tuple[str, Rows]]:
-    """Every run, and its clean and its muddy seeds apart where their verdicts are known."""
-    for run in record["runs"].values():
-        yield run["settings"], run["seeds"]
+def _groups(runs: Mapping[str, Rows]) -> Iterator[tuple[str, Rows]]:
+    """Every run, and its clean and its muddy seeds apart."""
+    for name, seeds in runs.items():
+        yield name, seeds
         for verdict in ("clean", "muddy"):
-            own = [row for row in run["seeds"] if row.get("verdict") == verdict]
+            own = [row for row in seeds if row["verdict"] == verdict]
             if own:
-                yield f"{run['settings']}: {verdict} alone", own
+                yield f"{name}: {verdict} alone", own
 
 
 def answers_as_well(row: Mapping[str, Any]) -> bool:
     """Whether the formula by itself answers as many inputs as the model."""
-    return row["accuracy_complete"] >= row["accuracy"]
+    return row["closed_form"]["accuracy_complete"] >= row["accuracy"]
 
 
-def runs_table(record: Mapping[str, Any]) -> Table:
-    """A row for each run, and for its clean and its muddy seeds."""
+def runs_table(runs: Mapping[str, Rows]) -> Table:
+    """A row for each run, by its name, and for its clean and its muddy seeds."""
     lines = []
-    for name, rows in _groups(record):
-        r2, sizes = ([row[field] for row in rows] for field in ("r2_complete", "n_parameters"))
+    for name, rows in _groups(runs):
+        r2, sizes = ([row["closed_form"][field] for row in rows] for field in ("r2_complete", "n_parameters"))
         lines.append(
             (
                 name,
@@ -55,14 +55,37 @@ def runs_table(record: Mapping[str, Any]) -> Table:
     return listed("complete", caption, columns, lines)
 
 
-def wrong_table(record: Mapping[str, Any]) -> Table:
+def wrong_table(runs: Mapping[str, Rows]) -> Table:
     """The seeds in which the formula by itself answers fewer inputs than the model."""
     lines = [
-        (run["settings"], row["seed"], row["accuracy_complete"], row["accuracy"])
-        for run in record["runs"].values()
-        for row in run["seeds"]
+        (name, row["seed"], row["closed_form"]["accuracy_complete"], row["accuracy"])
+        for name, rows in runs.items()
+        for row in rows
         if not answers_as_well(row)
     ]
     columns = ("run", "seed", Column("accuracy of the formula", ".4%"), Column("of the model", ".4%"))
     caption = "Seeds in which the formula by itself answers fewer inputs than the model."
     return listed("complete_wrong", caption, columns, lines)
+
+
+def bounds_table(groups: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
+    """How close the bound of the distance from the form is. `groups`: name -> bounds as in bounds.json."""
+    lines = []
+    for name, rows in groups.items():
+        ratio = [row["total"] / row["true"] for row in rows]
+        lines.append(
+            (
+                name,
+                len(rows),
+                float(np.median(ratio)),
+                max(ratio),
+                (sum(row["total"] < row["naive"] for row in rows), len(rows)),
+                sum(x < 1 - 1e-10 for x in ratio),
+            )
+        )
+    columns = (
+        *("circuits", "number", Column("bound / true, median", ".3f"), Column("largest", ".3f")),
+        *(Column("below the trivial bound", "{} of {}"), "below the true distance"),
+    )
+    caption = "Bound of the largest distance of a class-centred logit from the complete closed form."
+    return listed("complete_bound", caption, columns, lines)

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from modadd_jax import circuit as circuits
 from modadd_jax.analysis import reading as readings
+from modadd_jax.analysis.certificates.complete_bound import summarize_complete
 from modadd_jax.analysis.population.verdicts import verdict
 from modadd_jax.analysis.studies import compress
 from modadd_jax.figures import compress as figures
@@ -23,7 +24,9 @@ Every real number of a formula is counted. primary: k, delta and Z of each key f
 full: t₀ too. Complete form: k and delta of each frequency that is read, each waveform (t₀ real, t₂ to t_J
 complex), and two numbers for each coefficient that is kept. Network: u, v, W_L and the skip path. The list of
 the coefficients that are kept consists of integers and is not counted. The share of a term is the share that
-the term explains by itself."""
+the term explains by itself. Shortfall: no margin of the network is below the formula's by more; it is proven
+by event sums for the network (docs/theory.md, section 3.10). Proven: inputs whose margin in the formula is
+larger than the shortfall, which the network therefore answers rightly."""
 
 SENTENCES = {
     "quadrature": "neurons of {k} integrate: cos(w(a+b-c)) at {g}",
@@ -48,16 +51,23 @@ def of_run(subject: Subject) -> list[dict[str, Any]]:
         reading = readings.read(circuits.fold(jax.tree.map(jax.numpy.asarray, params), config.model))
         numbers = readings.summarize(reading)
         n_wrong = round((1 - numbers["accuracy"]) * config.model.p**2)
-        rows = compress.curve(reading)
+        rows, right = compress.curve(reading), numbers["accuracy"]
         curve = compress.front(rows)
         found.append(
             {
                 "seed": config.train.seeds[int(row)],
                 "verdict": verdict(numbers | {"finite": True, "n_wrong": n_wrong}).verdict,
+                "accuracy": right,
                 "closed_form": numbers["closed_form"],
+                "complete_form": summarize_complete(reading),
                 "lengths": compress.lengths(curve),
-                "length_of_answers": compress.length_at_accuracy(rows, numbers["accuracy"]),
-                "curve": [{"n_parameters": r["n_parameters"], "r2": float(f"{r['r2']:.6g}")} for r in curve],
+                "length_of_answers": compress.length_at(rows, "accuracy", right),
+                "length_of_proof": compress.length_at(rows, "proven", right),
+                "curve": [
+                    {"n_parameters": r["n_parameters"]}
+                    | {name: float(f"{r[name]:.6g}") for name in ("r2", "shortfall", "proven")}
+                    for r in curve
+                ],
             }
         )
     return found
@@ -73,6 +83,8 @@ def curve_table(record: Mapping[str, Any]) -> Table:
         Column("parameters", "d", "{}.n_parameters"),
         Column("share of the logits", ".5f", "{}.r2"),
         Column("accuracy alone", ".2%", "{}.accuracy"),
+        Column("shortfall, logits", ".3f", "{}.shortfall"),
+        Column("proven", ".2%", "{}.proven"),
     )
     rows = [
         ((row["formula"], f"{row['least']:.0e}" if "least" in row else "-"), f"curve[{i}]")
@@ -98,17 +110,22 @@ def seeds_table(seeds: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("clean", "muddy", "all"):
         own = [seed for seed in seeds if name in ("all", seed["verdict"])]
         if own:
-            cells = []
-            for level in compress.LEVELS:
-                sizes = [seed["lengths"][level] for seed in own]
-                low, high = np.quantile(sizes, [0.05, 0.95])
-                cells.append((statistics.median(sizes), low, high))
+            sizes = [[seed["lengths"][level] for seed in own] for level in compress.LEVELS]
+            sizes += [[seed[length] for seed in own] for length in ("length_of_answers", "length_of_proof")]
+            cells = [(statistics.median(x), *np.quantile(x, [0.05, 0.95])) for x in sizes]
             lines.append((name, len(own), *cells))
+    heads = [f"{level:g}" for level in compress.LEVELS.values()]
     columns = (
         *("seeds", "n"),
-        *(Column(f"{level:g}", "{:.0f} ({:.0f} to {:.0f})") for level in compress.LEVELS.values()),
+        *(
+            Column(head, "{:.0f} ({:.0f} to {:.0f})")
+            for head in [*heads, "answers as well", "proves as much"]
+        ),
     )
-    caption = "Number of real parameters that explain a share of the logit variance: median (5 to 95 %)."
+    caption = (
+        "Number of real parameters that explain a share of the logit variance, that answer by themselves as "
+        "well as the network, and from which all right answers of the network are proven: median (5 to 95 %)."
+    )
     return listed("compress_seeds", caption, columns, lines)
 
 
@@ -127,12 +144,14 @@ STUDY = Study(
     document=document,
     drawings={
         "compress": Drawing(
-            "Share of the logit variance that explanations of growing length leave unexplained. Filled "
-            "markers: the formula by itself answers as well as the network.",
+            "Left: share of the logit variance that explanations of growing length leave unexplained. Filled "
+            "markers: the formula by itself answers as well as the network. Right: share of the inputs that "
+            "are answered rightly by the formula, and whose answer it proves.",
             lambda _, outcome: figures.of_seed(outcome.record),
         ),
         "compress_seeds": Drawing(
-            "The same for every seed of the run, with the best formula of each length.",
+            "The same for every seed of the run, with the best formula of each length. Right: share of the "
+            "seeds whose right answers a formula of at most this length gives (dashed), or proves (solid).",
             lambda _, outcome: (
                 figures.of_seeds(outcome.record["seeds"]) if "seeds" in outcome.record else None
             ),

@@ -1,7 +1,7 @@
 """Tables of results/proof/proof.json: what certificates of trained seeds cost, step by step.
 
-A record has `seeds`, rows by modulus; `complete`, bounds of the distance from the complete closed form, rows
-by modulus; and `perturbed`, what the perturbed circuits say together (`benchmarks.proof`).
+A record has `seeds`, rows by modulus, and `perturbed`, what the perturbed circuits say together
+(`benchmarks.proof`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,28 +59,3 @@ def dearest_table(rows: Rows, n: int = 10) -> Table:
         *(Column(name, ".2%") for name in (*STEPS, "share")),
     )
     return listed("dearest", f"The {len(lines)} seeds that take most operations.", columns, lines)
-
-
-def complete_table(record: Mapping[str, Any]) -> Table:
-    """How close the bound with the complete closed form is."""
-    groups = {f"p = {p}": rows for p, rows in record["complete"].items()}
-    groups["perturbed circuits"] = record["perturbed"]["complete"]
-    lines = []
-    for name, rows in groups.items():
-        ratio = [row["bound"] / row["true"] for row in rows]
-        lines.append(
-            (
-                name,
-                len(rows),
-                float(np.median(ratio)),
-                max(ratio),
-                (sum(row["bound"] < row["trivial"] for row in rows), len(rows)),
-                sum(x < 1 - 1e-10 for x in ratio),
-            )
-        )
-    columns = (
-        *("circuits", "number", Column("bound / true, median", ".3f"), Column("largest", ".3f")),
-        *(Column("below the trivial bound", "{} of {}"), "below the true distance"),
-    )
-    caption = "Bound of the largest distance of a class-centred logit from the complete closed form."
-    return listed("complete_bound", caption, columns, lines)

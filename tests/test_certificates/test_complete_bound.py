@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from benchmarks.proof import of_perturbed
 from modadd_jax.analysis import complete_form
@@ -12,7 +11,6 @@ from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit, all_logits
 from tests.arb import at_most, ball, precision
-from tests.problems import PROBLEMS, circuit
 from tests.test_certificates.test_strategies import P, in_balls, messy, pizza
 
 
@@ -21,27 +19,21 @@ def centred(made):
     return logits - logits.mean(axis=2, keepdims=True)
 
 
-@pytest.mark.parametrize("name", ["u_not_v", "stragglers"])
-def test_the_formula_is_the_one_that_is_read(name):
-    made = circuit(PROBLEMS[name])
-    logits, neurons = centred(made), jax.jit(read_neurons)(made)
-    table = complete_bound.formula(made, neurons, jnp.square(logits).mean())
-    share = 1 - jnp.square(logits - table).sum() / jnp.square(logits).sum()
-    whole = jax.jit(complete_form.complete)(made, neurons, logits)
-    np.testing.assert_allclose(share, whole.r2, atol=1e-12)
-
-
 def test_the_bound_is_little_above_the_distance_of_a_clean_model():
     made = Circuit(*map(jnp.asarray, pizza()))
     logits = centred(made)
-    table = complete_bound.formula(made, jax.jit(read_neurons)(made), jnp.square(logits).mean())
+    table, _ = jax.jit(complete_form.table_of)(made, jax.jit(read_neurons)(made), jnp.square(logits).mean())
     bound = complete_bound.complete_bound(made, margins.hints_of(made), table)
     true = float(jnp.abs(logits - table).max())
     assert true <= bound.total <= 1.01 * true + 1e-5
     assert bound.non_vacuous
+    gaps = logits[..., :1] - logits - (table[..., :1] - table)
+    true = float(-gaps[..., 1:].min())
+    assert true <= bound.shortfall <= 1.01 * true + 1e-5
+    assert complete_bound.proven(table, bound.shortfall) == 1
 
 
-def test_the_bound_holds_in_exact_arithmetic_for_any_table_and_hints():
+def test_the_bounds_hold_in_exact_arithmetic_for_any_table_and_hints():
     rng = np.random.default_rng(0)
     made = Circuit(*map(jnp.asarray, messy(1)))
     table = jnp.asarray(rng.normal(size=(P, P, P)))
@@ -49,18 +41,38 @@ def test_the_bound_holds_in_exact_arithmetic_for_any_table_and_hints():
     bound = complete_bound.complete_bound(made, wrong, table)
     with precision():
         for a, b in rng.integers(0, P, (5, 2)):
-            logits = in_balls(made, a, b)
+            logits, y = in_balls(made, a, b), (a + b) % P
+            off = [logits[c] - ball(table[(a - b) % P, b, (c - y) % P]) for c in range(P)]
             mean = sum(logits, ball(0.0)) / P
             for c in range(P):
-                wanted = ball(table[(a - b) % P, (a + b) % P, (c - a - b) % P])
-                assert at_most(abs(logits[c] - mean - wanted), bound.total)
+                assert at_most(abs(off[c] - mean), bound.total)
+                assert c == y or at_most(off[c] - off[y], bound.shortfall)
+
+
+def test_what_a_formula_proves_is_answered_rightly_and_grows_with_it():
+    """Of a circuit with wrong answers, and of its own logits with more and more noise as the formula."""
+    rng = np.random.default_rng(1)
+    made = Circuit(*map(jnp.asarray, messy(2)))
+    logits = centred(made)
+    right = np.asarray(logits[..., 0] - logits[..., 1:].max(axis=-1) > 0)
+    assert 0 < right.mean() < 1
+    shares = []
+    for size in (0.0, 0.1, 1.0, 1e3):
+        table = logits + size * jnp.asarray(rng.normal(size=logits.shape))
+        short = complete_bound.complete_bound(made, margins.hints_of(made), table).shortfall
+        own = np.asarray(table[..., 0] - table[..., 1:].max(axis=-1))
+        assert right[own > short].all()
+        shares.append(float(complete_bound.proven(table, short)))
+        assert shares[-1] == (own > short).mean()
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
 
 
 def test_no_bound_of_perturbed_circuits_is_on_the_wrong_side():
     rows = list(of_perturbed(12, sample=2))
     assert sum(row["above"] + row["above_in_balls"] for row in rows) == 0
     assert all(row["right"] == row["proven"] for row in rows)
-    assert all(row["complete"]["bound"] >= row["complete"]["true"] for row in rows)
+    assert all(row["complete"]["total"] >= row["complete"]["true"] for row in rows)
     stages = np.sum([row["stages"] for row in rows], axis=0)
     assert (stages > 0).all()  # the cases need every stage
     assert any(row["right"] < P * P for row in rows)  # and some answer wrongly

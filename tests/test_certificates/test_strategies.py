@@ -328,3 +328,25 @@ def test_waves_prove_what_the_spread_leaves():
     assert (true <= 0).any()
     assert (proof.lower <= true + TOLERANCE).all()
     np.testing.assert_array_equal(proof.lower > 0, true > 0)
+
+
+@pytest.mark.parametrize("strength", [1e-5, 2e-3, 4e-3])
+def test_directions_are_added_until_cauchy_schwarz_takes_less_than_a_margin(strength):
+    """Of a readout with noise of every direction, against the rest by NumPy's least squares."""
+    p, rng, ones = 31, np.random.default_rng(3), np.ones(16)
+    made = circuit_of((Group(2, uniform_nodes(16), ones, ones, PIZZA),), p)  # one key: small margins
+    noisy = made.w_logit + strength * np.abs(made.w_logit).max() * rng.normal(size=made.w_logit.shape)
+    made = Circuit(*map(jnp.asarray, made._replace(w_logit=noisy)))
+    hints = margins.hints_of(made)
+    angle = 2 * np.pi * np.outer(np.asarray(hints.k), np.arange(p)) / p
+    weight = noisy - noisy.mean(axis=1, keepdims=True)
+    waves = weight @ np.concatenate([np.cos(angle), np.sin(angle)]).T
+
+    def doubt(basis):
+        rest = weight - basis @ np.linalg.lstsq(basis, weight, rcond=None)[0]
+        norm = sum(np.linalg.norm(np.maximum(x, 0), axis=1).max() for x in (made.u, made.v))
+        return 2 * norm * np.linalg.norm(rest, axis=0).max()
+
+    margin = np.median(strategies.all_margins(made))
+    assert doubt(np.concatenate([waves, weight @ np.asarray(hints.extra).T], axis=1)) <= margin
+    assert (hints.extra.shape[0] > 0) == (doubt(waves) > margin)

@@ -45,6 +45,10 @@ def test_a_curve_goes_from_cos_x_to_the_network(record):
     assert (rows[0]["formula"], sizes[0]) == ("primary", 3)
     # u = v, no skip path: s_a and s_b are numbers too, and equal.
     assert (rows[-1]["formula"], sizes[-1], rows[-1]["r2"]) == ("network", 96 * 23 * 2 + 23 * 23, 1.0)
+    (network,) = (row for row in rows if row["formula"] == "network")
+    assert network["proven"] == network["accuracy"] < 0.1  # the other waves spoil most answers
+    assert all(row["proven"] <= row["accuracy"] for row in rows)
+    assert record["length_of_answers"] <= record["length_of_proof"] <= network["n_parameters"]
     best = compress.front(rows)
     assert np.all(np.diff([row["r2"] for row in best]) > 0)
 
@@ -61,7 +65,7 @@ def test_lengths_are_the_shortest_that_reach_a_level():
         )
     ]
     assert compress.lengths(rows) == {"at_0900": 9, "at_0990": 50, "at_0999": 99}
-    assert compress.length_at_accuracy(rows, 1.0) == 20
+    assert compress.length_at(rows, "accuracy", 1.0) == 20
 
 
 def test_what_is_said_and_drawn(record):
@@ -73,7 +77,7 @@ def test_what_is_said_and_drawn(record):
         {
             "seed": i,
             "verdict": verdict,
-            "lengths": record["lengths"],
+            **{name: record[name] for name in ("lengths", "length_of_answers", "length_of_proof")},
             "curve": compress.front(record["curve"]),
         }
         for i, verdict in enumerate(("clean", "muddy", "muddy"))

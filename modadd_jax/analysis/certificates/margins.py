@@ -26,7 +26,7 @@ from modadd_jax.analysis.bounds.enclosure import gamma_n, unit_roundoff
 from modadd_jax.analysis.bounds.logits import class_centred, least_squares, max_activation
 from modadd_jax.analysis.certificates.operations import Tally
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
-from modadd_jax.circuit import Circuit
+from modadd_jax.circuit import Circuit, pair_logits
 
 # More keys than trained models have make event sums expensive and prove nothing more. An untrained circuit,
 # in which most frequencies pass the threshold, is limited here.
@@ -34,7 +34,9 @@ MAX_KEYS = 8
 # Directions of W weaker than this share of the strongest are left to Cauchy-Schwarz. A clean model's
 # next direction is at 0.2 % and a muddy one's first at 2 % (seen): the choice between is not delicate.
 DIRECTION = 0.01
-# Rows of the tables from which a neuron's order is guessed.
+# Most further directions: of W, each costs a column of the event sums.
+MAX_EXTRA = 16
+# Rows of the tables from which a neuron's order, and the size of a margin, are guessed.
 SAMPLED = 12
 
 
@@ -73,11 +75,16 @@ class Sums(NamedTuple):
     norm_b: jax.Array  # [p]
 
 
+def _some(circuit: Circuit) -> np.ndarray:
+    """A few numbers, evenly spaced."""
+    p = circuit.u.shape[0]
+    return np.arange(0, p, max(1, p // SAMPLED))
+
+
 def _groups(circuit: Circuit, k: np.ndarray) -> np.ndarray:
     """The key in whose order a neuron switches least often, for some a and b: [m] int."""
     u, v = np.asarray(circuit.u), np.asarray(circuit.v)
-    p = u.shape[0]
-    some = np.arange(0, p, max(1, p // SAMPLED))
+    p, some = u.shape[0], _some(circuit)
     count = np.zeros((k.size, u.shape[1]))
     for j, key in enumerate(k):
         order = np.argsort(key * np.arange(p) % p, kind="stable")
@@ -102,14 +109,36 @@ def _missed(circuit: Circuit, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, fl
     return sizes, right, float(np.linalg.norm(centred, 2))
 
 
+def _typical_margin(circuit: Circuit) -> float:
+    """The median margin of a few inputs."""
+    a, b = (x.ravel() for x in np.meshgrid(_some(circuit), _some(circuit)))
+    logits = np.array(pair_logits(circuit, a, b))
+    y = (a + b) % logits.shape[1], np.arange(a.size)
+    own, logits[y[1], y[0]] = logits[y[1], y[0]].copy(), -np.inf
+    return float(np.median(own - logits.max(axis=1)))
+
+
+def _count_extra(circuit: Circuit, sizes: np.ndarray, right: np.ndarray, largest: float) -> int:
+    """How many directions: all above DIRECTION, and more until Cauchy-Schwarz takes less than a margin.
+
+    In networks that answer wrongly no margin is worth them.
+    """
+    strong, margin = int((sizes > DIRECTION * largest).sum()), _typical_margin(circuit)
+    if margin <= 0:
+        return min(MAX_KEYS, strong)
+    rho = np.sqrt(np.cumsum(np.square(sizes[:, None] * right)[::-1], axis=0)[::-1].max(axis=1))
+    norm = sum(np.sqrt(np.square(np.maximum(x, 0)).sum(axis=1)).max() for x in map(np.asarray, circuit[:2]))
+    return min(MAX_EXTRA, max(strong, int((2 * norm * rho > margin).sum())))
+
+
 def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
     """Key frequencies, groups, and directions that the frequencies miss. Eager; min_share as in `reading`."""
     p = circuit.u.shape[0]
     keys = _read(circuit, min_share, min(MAX_KEYS, (p - 1) // 2))
     k = np.asarray(keys.k)[: max(1, int(keys.is_key.sum()))]
     sizes, right, largest = _missed(circuit, k)
-    n_extra = min(MAX_KEYS, int((sizes > DIRECTION * largest).sum()))
-    return Hints(*map(jnp.asarray, (k, _groups(circuit, k), right[:n_extra])))
+    extra = right[: _count_extra(circuit, sizes, right, largest)]
+    return Hints(*map(jnp.asarray, (k, _groups(circuit, k), extra)))
 
 
 def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:

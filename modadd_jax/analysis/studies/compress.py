@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from modadd_jax.analysis import complete_form
+from modadd_jax.analysis import closed_form, complete_form
+from modadd_jax.analysis.certificates.complete_bound import KnownLogits, proven, read_logits, shortfall
+from modadd_jax.analysis.certificates.margins import hints_of
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.reading import Reading
 from modadd_jax.circuit import Circuit
@@ -29,10 +31,31 @@ LEVELS = {"at_0900": 0.9, "at_0990": 0.99, "at_0999": 0.999}
 OF_FORM = {"primary": 3, "secondary": 4, "full": 5}
 
 
-@partial(jax.jit, static_argnums=(3, 4))
-def _complete(circuit, neurons, logits, n_classes, n_harmonics):
+def _judged(logits: jax.Array, known: KnownLogits, table: jax.Array) -> dict[str, jax.Array]:
+    """What a formula's logits [p (d), p (b), p (e)] explain, answer and prove, () each."""
+    bound = shortfall(known, table)
+    return {
+        "r2": closed_form.explained(logits, table),
+        "accuracy": accuracy(margin(table, jnp.zeros(table.shape[:2], int))),
+        "shortfall": bound,
+        "proven": proven(table, bound),
+    }
+
+
+@jax.jit
+def _of_tables(logits, known, tables):
+    return jax.lax.map(
+        lambda table: _judged(logits, known, jnp.broadcast_to(table[:, None], logits.shape)), tables
+    )
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _complete(circuit, neurons, logits, known, n_classes, n_harmonics):
     def at(least):
-        return complete_form.complete(circuit, neurons, logits, least, n_classes, n_harmonics)
+        table, length = complete_form.table_of(
+            circuit, neurons, jnp.square(logits).mean(), least, n_classes, n_harmonics
+        )
+        return _judged(logits, known, table) | {"n_parameters": length.n_parameters}
 
     return jax.lax.map(at, jnp.array(THRESHOLDS))
 
@@ -44,35 +67,36 @@ def network_length(circuit: Circuit) -> int:
     return m * p + (1 if is_shared else 2) * (p * m + p * p)
 
 
-def curve(reading: Reading) -> list[dict[str, Any]]:
-    """Explanations of growing length: `formula`, `n_parameters`, `r2` and `accuracy` of each, by length.
+def _rows(found: Mapping[str, jax.Array], names: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each name, of the numbers [n] found; `n_parameters` is an int."""
+    numbers = {name: np.asarray(x).tolist() for name, x in found.items()}
+    return [dict(head) | {name: x[i] for name, x in numbers.items()} for i, head in enumerate(names)]
 
-    The accuracy is that of the formula by itself.
+
+def curve(reading: Reading, known: KnownLogits | None = None) -> list[dict[str, Any]]:
+    """Explanations of growing length, by length. Of each the formula, and
+
+    n_parameters: real numbers; r2: share of the logit variance; accuracy: of the formula by itself;
+    shortfall: no margin of the network is below the formula's by more, in logits, proven;
+    proven: share of the inputs whose margin in the formula is above that.
+
+    The last row is the network: it is its own formula, and brute force proves what it answers rightly.
+
+    Args:
+      known: of `complete_bound.read_logits`, by default of the hints that the certificates take.
     """
-    right = jnp.zeros(reading.circuit.u.shape[0], int)
-    rows = [
-        {
-            "formula": form,
-            "n_parameters": size * len(reading.frequencies),
-            "r2": float(reading.explained[form]),
-            "accuracy": float(accuracy(margin(jnp.asarray(reading.tables[form]), right))),
-        }
-        for form, size in OF_FORM.items()
+    known = read_logits(reading.circuit, hints_of(reading.circuit)) if known is None else known
+    tables = jnp.stack([jnp.asarray(reading.tables[form]) for form in OF_FORM])
+    names = [
+        {"formula": form, "n_parameters": size * len(reading.frequencies)} for form, size in OF_FORM.items()
     ]
+    rows = _rows(_of_tables(reading.logits, known, tables), names)
     for name, (n_classes, n_harmonics) in FAMILIES.items():
-        found = _complete(reading.circuit, reading.neurons, reading.logits, n_classes, n_harmonics)
-        rows += [
-            {
-                "formula": name,
-                "least": least,
-                "n_parameters": int(found.n_parameters[i]),
-                "r2": float(found.r2[i]),
-                "accuracy": float(found.accuracy[i]),
-            }
-            for i, least in enumerate(THRESHOLDS)
-        ]
+        found = _complete(reading.circuit, reading.neurons, reading.logits, known, n_classes, n_harmonics)
+        rows += _rows(found, [{"formula": name, "least": least} for least in THRESHOLDS])
+    right = float(reading.numbers.accuracy)
     whole = {"formula": "network", "n_parameters": network_length(reading.circuit)}
-    rows.append(whole | {"r2": 1.0, "accuracy": float(reading.numbers.accuracy)})
+    rows.append(whole | {"r2": 1.0, "accuracy": right, "shortfall": 0.0, "proven": right})
     return sorted(rows, key=lambda row: row["n_parameters"])
 
 
@@ -87,14 +111,12 @@ def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Parameters of the shortest explanation of a curve that explains at least each of LEVELS."""
-    return {
-        name: min(row["n_parameters"] for row in rows if row["r2"] >= level) for name, level in LEVELS.items()
-    }
+    return {name: length_at(rows, "r2", level) for name, level in LEVELS.items()}
 
 
-def length_at_accuracy(rows: Sequence[Mapping[str, Any]], accuracy: float) -> int:
-    """Parameters of the shortest explanation that answers at least as well by itself."""
-    return min(row["n_parameters"] for row in rows if row["accuracy"] >= accuracy)
+def length_at(rows: Sequence[Mapping[str, Any]], name: str, least: float) -> int:
+    """Parameters of the shortest explanation whose number `name` is at least so large."""
+    return min(row["n_parameters"] for row in rows if row[name] >= least)
 
 
 @jax.jit
@@ -154,10 +176,11 @@ def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
 
 def study(reading: Reading, n_terms: int = 12) -> dict[str, Any]:
     """The record of compress.json, of one circuit."""
-    rows = curve(reading)
+    rows, right = curve(reading), float(reading.numbers.accuracy)
     return {
         "curve": rows,
         "lengths": lengths(rows),
-        "length_of_answers": length_at_accuracy(rows, float(reading.numbers.accuracy)),
+        "length_of_answers": length_at(rows, "accuracy", right),
+        "length_of_proof": length_at(rows, "proven", right),
         "terms": named_terms(reading, n_terms),
     }
