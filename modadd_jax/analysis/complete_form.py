@@ -292,6 +292,7 @@ def count_parameters(n_keys, n_classes, n_terms, n_harmonics: int = N_HARMONICS)
     return 2 * n_keys + n_classes * (2 * n_harmonics - 1) + 2 * n_terms
 
 
+# Over 50 lines: one program with static shapes; what has a name of its own stands above.
 def table_of(
     circuit: Circuit,
     neurons: Neurons,
