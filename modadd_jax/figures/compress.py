@@ -36,6 +36,29 @@ def _draw_network(ax: Axes, size: int) -> None:
     ax.annotate("network", (size, 1), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right")
 
 
+def _draw_left(ax: Axes, rows: Sequence[Mapping[str, Any]], name: str, colour: str, accuracy: float) -> None:
+    """What the formulas of one name leave. Markers are filled if the formula has the accuracy by itself."""
+    for is_filled in (True, False):
+        shown = [row for row in rows if (row["accuracy"] >= accuracy) == is_filled]
+        ax.plot(
+            [row["n_parameters"] for row in shown],
+            [1 - row["r2"] for row in shown],
+            "o",
+            markersize=3.5,
+            color=colour,
+            markerfacecolor=colour if is_filled else "white",
+            gid=name,
+        )
+    ax.plot([], [], "o", markersize=3.5, color=colour, label=name)
+
+
+def _draw_inputs(ax: Axes, rows: Sequence[Mapping[str, Any]], colour: str) -> None:
+    sizes = [row["n_parameters"] for row in rows]
+    look = {"color": colour, "markersize": 3.5, "linewidth": 0.8}
+    ax.plot(sizes, [row["accuracy"] for row in rows], "o--", fillstyle="none", **look)
+    ax.plot(sizes, [row["proven"] for row in rows], "o-", gid="proven", **look)
+
+
 @style.styled
 def of_seed(record: Mapping[str, Any]) -> Figure:
     """The curve of one seed. Markers are filled if the formula by itself answers as well as the network."""
@@ -46,42 +69,11 @@ def of_seed(record: Mapping[str, Any]) -> Figure:
     formulas = list(dict.fromkeys(r["formula"] for r in record["curve"] if r["formula"] != "network"))
     for name, colour in zip(formulas, style.KEY_COLOURS, strict=False):
         own = [row for row in record["curve"] if row["formula"] == name and row["r2"] < 1]
-        for is_filled in (True, False):
-            shown = [r for r in own if (r["accuracy"] >= accuracy) == is_filled]
-            ax.plot(
-                [row["n_parameters"] for row in shown],
-                [1 - row["r2"] for row in shown],
-                "o",
-                markersize=3.5,
-                color=colour,
-                markerfacecolor=colour if is_filled else "white",
-                gid=name,
-            )
-        ax.plot([], [], "o", markersize=3.5, color=colour, label=name)
-        sizes = [row["n_parameters"] for row in own]
-        inputs.plot(
-            sizes,
-            [row["accuracy"] for row in own],
-            "o--",
-            color=colour,
-            markersize=3.5,
-            linewidth=0.8,
-            fillstyle="none",
-        )
-        inputs.plot(
-            sizes,
-            [row["proven"] for row in own],
-            "o-",
-            color=colour,
-            markersize=3.5,
-            linewidth=0.8,
-            gid="proven",
-        )
+        _draw_left(ax, own, name, colour, accuracy)
+        _draw_inputs(inputs, own, colour)
     inputs.set_ylabel("share of the inputs")
-    inputs.plot(
-        [], [], "o--", color=style.GREY, markersize=3.5, fillstyle="none", label="answered by the formula"
-    )
-    inputs.plot([], [], "o-", color=style.GREY, markersize=3.5, label="proven by it")
+    for marks, fill, label in (("o--", "none", "answered by the formula"), ("o-", "full", "proven by it")):
+        inputs.plot([], [], marks, color=style.GREY, markersize=3.5, fillstyle=fill, label=label)
     for each in (ax, inputs):
         _draw_network(each, size)
     _draw_levels(ax)
