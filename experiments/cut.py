@@ -1,6 +1,7 @@
 """Test which cut makes a muddy seed clean: cut every key of every muddy seed in turn, and train on.
 
     python -m experiments.cut --workdir runs/many --num_more 4000
+    python -m experiments.cut --workdir runs/many --num_more 4000 --cuts lightest
 
 The command takes the muddy seeds at a saved step of a run: those that answer every input correctly but are
 not clean. Each seed becomes several networks, which train on as rows of one program with a fresh optimiser at
@@ -12,6 +13,7 @@ end the share of inputs that stage 1 of the certificate proves. 232 rows of the 
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +42,12 @@ def define_flags() -> None:
     flags.DEFINE_integer("most", 0, "Number of muddy seeds to take, from the first; 0 means all.")
     flags.DEFINE_integer("num_more", 4_000, f"Number of updates after the cut, a multiple of {PIECE}.")
     flags.DEFINE_integer("read_every", 1_000, f"Number of updates between readings, a multiple of {PIECE}.")
+    flags.DEFINE_list(
+        "cuts",
+        ["every", "neurons"],
+        "Next to the control: every (each key in turn), lightest (that key alone), neurons (those of the "
+        "lightest key alone).",
+    )
     flags.DEFINE_bool("proven", True, "Prove the answers of every row at the end.")
     flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
 
@@ -52,13 +60,14 @@ class Branch(NamedTuple):
     k: int  # the frequency cut, 0 for none
 
 
-def branches_of(before: list[cuts.Keys]) -> list[Branch]:
-    """Control, every key, and the lightest key's neurons alone, of every seed read."""
+def branches_of(before: list[cuts.Keys], which: Sequence[str]) -> list[Branch]:
+    """The control and the cuts of --cuts, of every seed read."""
     found = []
     for row, keys in enumerate(before):
         own = keys.k[: keys.n_keys].tolist()
-        found += [Branch(row, "control", 0), *(Branch(row, "key", k) for k in own)]
-        found.append(Branch(row, "neurons", own[-1]))
+        cut = own if "every" in which else own[-1:] * ("lightest" in which)
+        found += [Branch(row, "control", 0), *(Branch(row, "key", k) for k in cut)]
+        found += [Branch(row, "neurons", own[-1])] * ("neurons" in which)
     return found
 
 
@@ -105,7 +114,7 @@ def experiment(config: Config, params, out: Path, about: dict[str, Any]) -> dict
         print(f"{time.perf_counter() - start:6.1f} s  {text}", flush=True)
 
     rows, before = muddy_seeds(config, params, flags.FLAGS.most)
-    branches = branches_of(before)
+    branches = branches_of(before, flags.FLAGS.cuts)
     seeds = np.array(config.train.seeds)[rows]
     say(f"{len(rows)} muddy seeds of {config.train.num_seeds}, {len(branches)} networks to train on")
     places = np.array([branch.row for branch in branches])
@@ -167,6 +176,9 @@ def main() -> None:
     for name, value in (("num_more", flags.FLAGS.num_more), ("read_every", flags.FLAGS.read_every)):
         if value < PIECE or value % PIECE:
             raise ValueError(f"{name} must be a multiple of {PIECE}, got {value}")
+    unknown = set(flags.FLAGS.cuts) - {"every", "lightest", "neurons"}
+    if unknown or not flags.FLAGS.cuts:
+        raise ValueError(f"cuts must be of every, lightest, neurons, got {flags.FLAGS.cuts}")
     workdir = Workdir.open(flags.FLAGS.workdir)
     config = workdir.config
     circuit.check_separable(config.model)

@@ -43,6 +43,20 @@ def test_every_key_of_a_muddy_seed_is_cut_in_turn(tmp_path):
     done = command("cut", f"--workdir={tmp_path}/run --num_more=10")
     assert done.returncode == 2
     assert "num_more must be a multiple of 500, got 10" in done.stderr
+    done = command("cut", f"--workdir={tmp_path}/run --cuts=all")
+    assert done.returncode == 2
+    assert "cuts must be of every, lightest, neurons, got ['all']" in done.stderr
+    done = command(
+        "cut", f"--workdir={tmp_path}/run --num_more=500 --read_every=500 --cuts=lightest --noproven"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "cut.json").read_text())["branches"]
+    assert [branch["kind"] for branch in found] == ["control", "key"]
+    assert found == [
+        {k: x for k, x in row.items() if k != "proven"}
+        for row in record["branches"]
+        if row["kind"] == "control" or (row["kind"], row["k"]) == ("key", found[1]["k"])
+    ]
 
 
 def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
