@@ -57,6 +57,11 @@ def test_each_rule_counts_its_own_branches(record):
     assert rows["nothing (control)"]["proven_before"] == 0.6
 
 
+def test_a_rule_without_all_its_cuts_is_left_out(record):
+    lightest = [b for b in record["branches"] if b["kind"] == "control" or (b["kind"], b["k"]) == ("key", 8)]
+    assert list(cuts.by_rule(record | {"branches": lightest})) == ["nothing (control)", "the lightest key"]
+
+
 def test_states_and_what_cures_them(record):
     rows = {row["state"]: row for row in cuts.state_rows(record)}
     assert [(name, rows[name]["n"], rows[name]["some key"]["count"]) for name in rows] == [

@@ -1,8 +1,8 @@
 """Results of cutting keys: shares of clean seeds by rule, from the rows that experiments.cut wrote.
 
 A record has `seeds` (each with its reading `before`) and `branches` (networks that trained on after a cut, or
-without one, each with its `readings`). A reading holds plain lists over keys, heaviest first. Every key of
-every seed has a branch, so any rule is a choice among the branches. Plain numbers in and out.
+without one, each with its `readings`). A reading holds plain lists over keys, heaviest first. Where every key
+of every seed has a branch, any rule is a choice among the branches. Plain numbers in and out.
 """
 
 import statistics
@@ -95,12 +95,21 @@ def outcomes(record: Mapping[str, Any], kind: str, rule: Callable[[Reading, int]
 
 
 def by_rule(record: Mapping[str, Any]) -> dict[str, list[Outcome]]:
-    """Outcomes under every rule and control, by name. "any key" has a row for each key of each seed."""
+    """Outcomes under every rule and control, by name. "any key" has a row for each key of each seed.
+
+    A rule is left out if a cut that it names was not made (`--cuts` of experiments.cut).
+    """
+    p, before = record["config"]["model"]["p"], [row["before"] for row in record["seeds"]]
     found = {"nothing (control)": outcomes(record, "control")}
-    found |= {name: outcomes(record, "key", rule) for name, rule in RULES.items()}
-    found["any key (all in turn)"] = outcomes(record, "key")
-    found["the lightest key's neurons alone"] = outcomes(record, "neurons")
-    return found
+    for name, rule in RULES.items():
+        own = outcomes(record, "key", rule)
+        if len(own) == sum(rule(reading, p) > 0 for reading in before):
+            found[name] = own
+    every = outcomes(record, "key")
+    if len(every) == sum(len(reading["k"]) for reading in before):
+        found["any key (all in turn)"] = every
+    neurons = outcomes(record, "neurons")
+    return found | ({"the lightest key's neurons alone": neurons} if neurons else {})
 
 
 def last(outcome: Outcome) -> Reading:
