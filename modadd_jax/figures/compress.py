@@ -78,7 +78,7 @@ def of_seed(record: Mapping[str, Any]) -> Figure:
         _draw_network(each, size)
     _draw_levels(ax)
     ax.legend(loc="lower left", fontsize=7)
-    inputs.legend(loc="center right", fontsize=7)
+    inputs.legend(loc="center", bbox_to_anchor=(0.68, 0.45), fontsize=7)
     return fig
 
 
