@@ -1,7 +1,7 @@
 """Tables of what the complete closed form explains, over the seeds of several runs.
 
-A run is the list `seeds` of its compress.json: a row for each seed, with its `verdict`, its `accuracy` and
-the numbers `closed_form` of its analysis.
+A run is the list `seeds` of its compress.json, or of a cell of clean.json: a row for each seed, with its
+`verdict` (or whether it is `clean`), its `accuracy` and the numbers `closed_form` of its analysis.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,18 @@ from modadd_jax.report.table import Column, Table, listed
 Rows = Sequence[Mapping[str, Any]]
 
 
+def verdict_of(row: Mapping[str, Any]) -> str:
+    """clean, muddy or failed."""
+    told = "clean" if row.get("clean") else "muddy" if row["accuracy"] == 1 else "failed"
+    return row.get("verdict", told)
+
+
 def _groups(runs: Mapping[str, Rows]) -> Iterator[tuple[str, Rows]]:
-    """Every run, and its clean and its muddy seeds apart."""
+    """Every run, and its clean, its muddy and its failed seeds apart."""
     for name, seeds in runs.items():
         yield name, seeds
-        for verdict in ("clean", "muddy"):
-            own = [row for row in seeds if row["verdict"] == verdict]
+        for verdict in ("clean", "muddy", "failed"):
+            own = [row for row in seeds if verdict_of(row) == verdict]
             if own:
                 yield f"{name}: {verdict} alone", own
 

@@ -62,6 +62,10 @@ def test_every_key_of_a_muddy_seed_is_cut_in_turn(tmp_path):
 def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     done = command("sweep", f"--workdir={tmp_path}/sweep {SMALL} --grid=cut_steps=,10 --cut_keep=1")
     assert done.returncode == 0, done.stderr
+    done = command("clean", f"--workdir={tmp_path}/sweep --out={tmp_path}/results --complete")
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((tmp_path / "results" / "clean.json").read_text())["cells"].values()
+    assert all("r2_complete" in row["closed_form"] for cell in cells for row in cell["seeds"])
     done = command("clean", f"--workdir={tmp_path}/sweep --out={tmp_path}/results --all_steps")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "results" / "clean.json").read_text())
