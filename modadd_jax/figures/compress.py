@@ -93,10 +93,10 @@ def of_seeds(seeds: Sequence[Mapping[str, Any]]) -> Figure:
             ax.plot(*_points(seed["curve"]), color=colour, linewidth=0.5, alpha=0.5, gid=verdict)
         if own:
             ax.plot([], [], color=colour, label=f"{verdict} ({len(own)})")
-            reached.ecdf(
-                [seed["length_of_answers"] for seed in own], color=colour, linewidth=0.8, linestyle="--"
-            )
-            reached.ecdf([seed["length_of_proof"] for seed in own], color=colour, linewidth=1.0, gid="proven")
+        if len(own) > 1:  # a share of one seed says nothing
+            answers, proofs = ([seed[f"length_of_{what}"] for seed in own] for what in ("answers", "proof"))
+            reached.ecdf(answers, color=colour, linewidth=0.8, linestyle="--")
+            reached.ecdf(proofs, color=colour, linewidth=1.0, gid="proven")
     reached.set_ylabel("share of the seeds")
     reached.plot([], [], color=style.GREY, linestyle="--", label="answers as well")
     reached.plot([], [], color=style.GREY, label="proves as much")

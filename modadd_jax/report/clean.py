@@ -149,6 +149,10 @@ CELLS = {
     "recipes": ("Which recipe", "Cut steps and rules, tried to find the recipe."),
     "claim59": ("The recipe on fresh seeds, p = 59", "Seeds that were not used to find the recipe."),
     "claim113": ("The recipe on fresh seeds, p = 113", "Seeds that were not used to find the recipe."),
+    "untouched": (
+        "Sixteen seeds untouched",
+        "What the variants below are compared with: every ninth of the 152 seeds, from the fourth on.",
+    ),
     "variants": ("Enlarged frequencies", "Frequencies enlarged three times at the start."),
     "schedules": ("Schedules", "Cosine schedules of the learning rate and the weight decay."),
     "optimizers": ("Optimisers", "Optimisers of optax."),
@@ -181,6 +185,9 @@ def document(found: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
     for name in ("cut59", "cut113"):
         if name in found:
             parts += [f"## One key cut, p = {name.removeprefix('cut')}", *cut_tables(name, found[name])]
+    if "cut113_longer" in found:
+        heading = "## The lightest key cut, p = 113, twice as long"
+        parts += [heading, rules_table("cut113_longer_rules", found["cut113_longer"])]
     for name in CELLS:
         if name in found:
             parts += [f"## {CELLS[name][0]}", *sweep_tables(name, found[name])]
