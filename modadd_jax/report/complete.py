@@ -21,13 +21,16 @@ def verdict_of(row: Mapping[str, Any]) -> str:
 
 
 def _groups(runs: Mapping[str, Rows]) -> Iterator[tuple[str, Rows]]:
-    """Every run, and its clean, its muddy and its failed seeds apart."""
+    """Every run, and its clean, muddy and failed seeds apart; where some fail, also all that do not."""
     for name, seeds in runs.items():
         yield name, seeds
+        right = [row for row in seeds if row["accuracy"] == 1]
+        if len(right) < len(seeds):
+            yield f"{name}: all answers right", right
         for verdict in ("clean", "muddy", "failed"):
             own = [row for row in seeds if verdict_of(row) == verdict]
             if own:
-                yield f"{name}: {verdict} alone", own
+                yield f"{name}: {verdict}", own
 
 
 def answers_as_well(row: Mapping[str, Any]) -> bool:
@@ -62,15 +65,15 @@ def runs_table(runs: Mapping[str, Rows]) -> Table:
 
 
 def wrong_table(runs: Mapping[str, Rows]) -> Table:
-    """The seeds in which the formula by itself answers fewer inputs than the model."""
+    """The seeds of which the model answers all inputs, and the formula by itself does not."""
     lines = [
-        (name, row["seed"], row["closed_form"]["accuracy_complete"], row["accuracy"])
+        (name, row["seed"], row["closed_form"]["accuracy_complete"], row["closed_form"]["r2_complete"])
         for name, rows in runs.items()
         for row in rows
-        if not answers_as_well(row)
+        if row["accuracy"] == 1 and not answers_as_well(row)
     ]
-    columns = ("run", "seed", Column("accuracy of the formula", ".4%"), Column("of the model", ".4%"))
-    caption = "Seeds in which the formula by itself answers fewer inputs than the model."
+    columns = ("run", "seed", Column("accuracy of the formula", ".4%"), Column("R²", ".4f"))
+    caption = "Seeds of which the model answers all inputs, and the formula by itself does not."
     return listed("complete_wrong", caption, columns, lines)
 
 

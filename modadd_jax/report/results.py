@@ -123,6 +123,9 @@ class _Page:
         record = self.records[name]
         config, step = _config_of(record), (record.get("checkpoint") or {}).get("step")
         about = said.get("configuration", UNKNOWN) if config is None else configuration_text(config, near)
+        cells = record.get("cells")
+        if isinstance(cells, Mapping) and len(cells) > 1:
+            about = f"{len(cells)} cells, the first: {about}"
         added = f" (in the repository since {said['added']})" if "added" in said else ""
         return (
             f"[{name}.json](../../{RESULTS}/{self.folder}/{name}.json)",
