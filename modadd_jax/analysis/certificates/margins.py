@@ -34,8 +34,9 @@ MAX_KEYS = 8
 # Directions of W weaker than this share of the strongest are left to Cauchy-Schwarz. A clean model's
 # next direction is at 0.2 % and a muddy one's first at 2 % (seen): the choice between is not delicate.
 DIRECTION = 0.01
-# Most further directions: of W, each costs a column of the event sums.
-MAX_EXTRA = 16
+# Most further directions of W. Each costs a column of the event sums, and a network of which most neurons
+# write at many frequencies needs 44 (seen).
+MAX_EXTRA = 64
 # Rows of the tables from which a neuron's order, and the size of a margin, are guessed.
 SAMPLED = 12
 
@@ -119,16 +120,16 @@ def _typical_margin(circuit: Circuit) -> float:
 
 
 def _count_extra(circuit: Circuit, sizes: np.ndarray, right: np.ndarray, largest: float) -> int:
-    """How many directions: all above DIRECTION, and more until Cauchy-Schwarz takes less than a margin.
+    """How many directions: those above DIRECTION, and more until Cauchy-Schwarz takes less than a margin.
 
     In networks that answer wrongly no margin is worth them.
     """
-    strong, margin = int((sizes > DIRECTION * largest).sum()), _typical_margin(circuit)
+    strong, margin = min(MAX_KEYS, int((sizes > DIRECTION * largest).sum())), _typical_margin(circuit)
     if margin <= 0:
-        return min(MAX_KEYS, strong)
+        return strong
     rho = np.sqrt(np.cumsum(np.square(sizes[:, None] * right)[::-1], axis=0)[::-1].max(axis=1))
     norm = sum(np.sqrt(np.square(np.maximum(x, 0)).sum(axis=1)).max() for x in map(np.asarray, circuit[:2]))
-    return min(MAX_EXTRA, max(strong, int((2 * norm * rho > margin).sum())))
+    return max(strong, min(MAX_EXTRA, int((2 * norm * rho > margin).sum())))
 
 
 def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
