@@ -87,7 +87,8 @@ def moments_table(record: Mapping[str, Any]) -> Table:
 
 def logit_table(record: Mapping[str, Any]) -> Table:
     rows = [((form,), f"logit_bound.forms.{form}") for form in record["logit_bound"]["forms"]]
-    rows.append((("complete",), "complete_form"))
+    if "complete_form" in record:  # files of before have none
+        rows.append((("complete",), "complete_form"))
     columns = (Column("bound", ".4g", "{}.total"), *_yardsticks(".4g"))
     caption = (
         "Largest difference between a logit and each closed form, over all inputs and classes. primary: cos "

@@ -1,16 +1,23 @@
 """The bound of the distance from the complete closed form: above the truth, and by little."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.proof import of_perturbed
 from modadd_jax.analysis import complete_form
+from modadd_jax.analysis import reading as readings
+from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.certificates import complete_bound, margins
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import read_neurons
 from modadd_jax.circuit import Circuit, all_logits
+from modadd_jax.report.bounds import document
+from modadd_jax.report.study import document_text
 from tests.arb import at_most, ball, precision
+from tests.problems import PROBLEMS, circuit
 from tests.test_certificates.test_strategies import P, in_balls, messy, pizza
 
 
@@ -31,6 +38,16 @@ def test_the_bound_is_little_above_the_distance_of_a_clean_model():
     true = float(-gaps[..., 1:].min())
     assert true <= bound.shortfall <= 1.01 * true + 1e-5
     assert complete_bound.proven(table, bound.shortfall) == 1
+
+
+def test_its_bound_stands_next_to_those_of_the_short_forms():
+    reading = readings.read(circuit(PROBLEMS["two_keys"]))
+    record = summarize_bounds(reading) | {"complete_form": complete_bound.summarize_complete(reading)}
+    found = record["complete_form"]
+    assert found["true"] <= found["total"] < found["naive"]
+    assert found["total"] <= 1.1 * found["true"] + 1e-6
+    text = document_text(document(record))
+    assert f"{found['total']:.4g}" in re.search(r"\| complete +\|.*", text)[0]
 
 
 def test_the_bounds_hold_in_exact_arithmetic_for_any_table_and_hints():
