@@ -79,13 +79,13 @@ def run(subject: Subject, *, n_terms: int, all_seeds: bool) -> Outcome:
 
 
 def curve_table(record: Mapping[str, Any]) -> Table:
-    columns = (
+    columns = [
         Column("parameters", "d", "{}.n_parameters"),
         Column("share of the logits", ".5f", "{}.r2"),
         Column("accuracy alone", ".2%", "{}.accuracy"),
-        Column("shortfall, logits", ".3f", "{}.shortfall"),
-        Column("proven", ".2%", "{}.proven"),
-    )
+    ]
+    if "proven" in record["curve"][0]:  # files of before prove nothing
+        columns += [Column("shortfall, logits", ".3f", "{}.shortfall"), Column("proven", ".2%", "{}.proven")]
     rows = [
         ((row["formula"], f"{row['least']:.0e}" if "least" in row else "-"), f"curve[{i}]")
         for i, row in enumerate(record["curve"])
@@ -104,24 +104,23 @@ def terms_table(record: Mapping[str, Any]) -> Table:
     return cited("compress_terms", caption, "compress.json", record, ("term",), columns, rows)
 
 
+# What a length of a seed is called in the table.
+LENGTHS = {"length_of_answers": "answers as well", "length_of_proof": "proves as much"}
+
+
 def seeds_table(seeds: Sequence[Mapping[str, Any]]) -> Table:
-    """Median, and 5 % to 95 %, of the lengths."""
+    """Median, and 5 % to 95 %, of the lengths. Files of before do not have all."""
+    known = [length for length in LENGTHS if all(length in seed for seed in seeds)]
     lines = []
     for name in ("clean", "muddy", "all"):
         own = [seed for seed in seeds if name in ("all", seed["verdict"])]
         if own:
             sizes = [[seed["lengths"][level] for seed in own] for level in compress.LEVELS]
-            sizes += [[seed[length] for seed in own] for length in ("length_of_answers", "length_of_proof")]
+            sizes += [[seed[length] for seed in own] for length in known]
             cells = [(statistics.median(x), *np.quantile(x, [0.05, 0.95])) for x in sizes]
             lines.append((name, len(own), *cells))
-    heads = [f"{level:g}" for level in compress.LEVELS.values()]
-    columns = (
-        *("seeds", "n"),
-        *(
-            Column(head, "{:.0f} ({:.0f} to {:.0f})")
-            for head in [*heads, "answers as well", "proves as much"]
-        ),
-    )
+    heads = [f"{level:g}" for level in compress.LEVELS.values()] + [LENGTHS[length] for length in known]
+    columns = ("seeds", "n", *(Column(head, "{:.0f} ({:.0f} to {:.0f})") for head in heads))
     caption = (
         "Number of real parameters that explain a share of the logit variance, that answer by themselves as "
         "well as the network, and from which all right answers of the network are proven: median (5 to 95 %)."

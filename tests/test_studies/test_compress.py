@@ -87,6 +87,16 @@ def test_what_is_said_and_drawn(record):
     assert [row[0].values[0] for row in seeds_table(seeds).rows] == ["clean", "muddy", "all"]
 
 
+def test_files_of_before_are_still_shown(record):
+    """They do not say what is proven."""
+    rows = [{k: x for k, x in row.items() if k not in ("proven", "shortfall")} for row in record["curve"]]
+    seeds = [{"seed": 0, "verdict": "muddy", "lengths": record["lengths"], "curve": rows}]
+    before = {k: x for k, x in record.items() if k != "length_of_proof"} | {"curve": rows, "seeds": seeds}
+    text = document_text(document(before))
+    assert "accuracy alone |\n" in text
+    assert "proves as much" not in text
+
+
 def test_a_circuit_of_two_tokens_counts_both():
     one = circuit(PROBLEMS["u_not_v"])
     assert compress.network_length(one) == 24 * 23 * 3 + 2 * 23 * 23
