@@ -312,6 +312,7 @@ def table_of(
       spread: of `classify`; may be traced.
     """
     p = circuit.u.shape[0]
+    mean_square = jnp.where(mean_square > 0, mean_square, 1.0)
     keys, is_key = frequencies_read(weights_of(circuit, neurons), neurons.k, p, min(MAX_READ, (p - 1) // 2))
     is_shared = (circuit.u == circuit.v).all() & (circuit.s_a == circuit.s_b).all()
 
@@ -347,25 +348,15 @@ def table_of(
     return logits_of(waves), Length(n_used, n_terms, size)
 
 
-def complete(
-    circuit: Circuit,
-    neurons: Neurons,
-    logits: jax.Array,
-    least: float = LEAST,
-    n_classes: int = N_CLASSES,
-    n_harmonics: int = N_HARMONICS,
-    spread: float = SPREAD,
-) -> Complete:
+def complete(circuit: Circuit, neurons: Neurons, logits: jax.Array, least: float = LEAST) -> Complete:
     """The complete closed form of a circuit, and what it explains. Pure, with static shapes.
 
     Args:
       circuit, neurons: of one model.
       logits: [p (d), p (b), p (e)] of `to_difference_coordinates`.
-      least, n_classes, n_harmonics, spread: as in `table_of`.
+      least: as in `table_of`.
     """
-    mean_square = jnp.square(logits).mean()
-    mean_square = jnp.where(mean_square > 0, mean_square, 1.0)
-    table, size = table_of(circuit, neurons, mean_square, least, n_classes, n_harmonics, spread)
+    table, size = table_of(circuit, neurons, jnp.square(logits).mean(), least)
     return Complete(
         r2=closed_form.explained(logits, table),
         accuracy=accuracy(margin(table, jnp.zeros(table.shape[:2], jnp.int32))),

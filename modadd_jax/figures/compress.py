@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from modadd_jax.analysis.studies.compress import LEVELS, front
+from modadd_jax.analysis.studies.compress import LEVELS, front, network_of
 from modadd_jax.figures import style
 
 LOOKS = {"clean": style.BLUE, "muddy": style.VERMILLION, "failed": style.GREY}
@@ -64,7 +64,7 @@ def of_seed(record: Mapping[str, Any]) -> Figure:
     """The curve of one seed. Markers are filled if the formula by itself answers as well as the network."""
     fig = Figure(figsize=(style.DOUBLE, 2.6), layout="constrained")
     ax, inputs = _axes(fig)
-    accuracy, size = (record["curve"][-1][name] for name in ("accuracy", "n_parameters"))
+    accuracy, size = (network_of(record["curve"])[name] for name in ("accuracy", "n_parameters"))
     ax.plot(*_points(record["curve"]), color=style.BLACK, linewidth=0.8, gid="front")
     formulas = list(dict.fromkeys(r["formula"] for r in record["curve"] if r["formula"] != "network"))
     for name, colour in zip(formulas, style.KEY_COLOURS, strict=False):

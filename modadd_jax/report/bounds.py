@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from modadd_jax.analysis.bounds import registry
 from modadd_jax.analysis.bounds.table import summarize_bounds
-from modadd_jax.analysis.certificates.complete_bound import summarize_complete
+from modadd_jax.analysis.certificates.complete_bound import known_of, summarize_complete
 from modadd_jax.analysis.reading import frequency_of
 from modadd_jax.figures import bounds as figures
 from modadd_jax.report.study import (
@@ -128,7 +128,8 @@ def run(subject: Subject, *, k: int | None, cost: Mapping[str, Any] | None) -> O
     table = subject.bound_table
     if table is None:
         return Outcome(summarize_bounds(subject.reading))
-    return Outcome(summarize_bounds(table) | {"complete_form": summarize_complete(subject.reading)})
+    complete = summarize_complete(subject.reading, known_of(subject.reading))
+    return Outcome(summarize_bounds(table) | {"complete_form": complete})
 
 
 def _of_table(draw: Callable) -> Callable[[Subject, Outcome], Figure | None]:

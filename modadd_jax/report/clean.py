@@ -185,9 +185,6 @@ def document(found: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
     for name in ("cut59", "cut113"):
         if name in found:
             parts += [f"## One key cut, p = {name.removeprefix('cut')}", *cut_tables(name, found[name])]
-    if "cut113_longer" in found:
-        heading = "## The lightest key cut, p = 113, twice as long"
-        parts += [heading, rules_table("cut113_longer_rules", found["cut113_longer"])]
     for name in CELLS:
         if name in found:
             parts += [f"## {CELLS[name][0]}", *sweep_tables(name, found[name])]

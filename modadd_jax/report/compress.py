@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from modadd_jax import circuit as circuits
 from modadd_jax.analysis import reading as readings
-from modadd_jax.analysis.certificates.complete_bound import summarize_complete
+from modadd_jax.analysis.certificates.complete_bound import known_of, summarize_complete
 from modadd_jax.analysis.population.verdicts import verdict
 from modadd_jax.analysis.studies import compress
 from modadd_jax.figures import compress as figures
@@ -51,7 +51,8 @@ def of_run(subject: Subject) -> list[dict[str, Any]]:
         reading = readings.read(circuits.fold(jax.tree.map(jax.numpy.asarray, params), config.model))
         numbers = readings.summarize(reading)
         n_wrong = round((1 - numbers["accuracy"]) * config.model.p**2)
-        rows, right = compress.curve(reading), numbers["accuracy"]
+        known, right = known_of(reading), numbers["accuracy"]
+        rows = compress.curve(reading, known)
         curve = compress.front(rows)
         found.append(
             {
@@ -59,7 +60,7 @@ def of_run(subject: Subject) -> list[dict[str, Any]]:
                 "verdict": verdict(numbers | {"finite": True, "n_wrong": n_wrong}).verdict,
                 "accuracy": right,
                 "closed_form": numbers["closed_form"],
-                "complete_form": summarize_complete(reading),
+                "complete_form": summarize_complete(reading, known),
                 "lengths": compress.lengths(curve),
                 "length_of_answers": compress.length_at(rows, "accuracy", right),
                 "length_of_proof": compress.length_at(rows, "proven", right),

@@ -45,7 +45,7 @@ def test_a_curve_goes_from_cos_x_to_the_network(record):
     assert (rows[0]["formula"], sizes[0]) == ("primary", 3)
     # u = v, no skip path: s_a and s_b are numbers too, and equal.
     assert (rows[-1]["formula"], sizes[-1], rows[-1]["r2"]) == ("network", 96 * 23 * 2 + 23 * 23, 1.0)
-    (network,) = (row for row in rows if row["formula"] == "network")
+    network = compress.network_of(rows)
     assert network["proven"] == network["accuracy"] < 0.1  # the other waves spoil most answers
     assert all(row["proven"] <= row["accuracy"] for row in rows)
     assert record["length_of_answers"] <= record["length_of_proof"] <= network["n_parameters"]
@@ -85,6 +85,14 @@ def test_what_is_said_and_drawn(record):
     fig = figures.of_seeds(seeds)
     assert len(fig.findobj(lambda artist: artist.get_gid() == "muddy")) == 2
     assert [row[0].values[0] for row in seeds_table(seeds).rows] == ["clean", "muddy", "all"]
+
+
+def test_the_network_is_drawn_at_its_own_length_where_a_formula_is_longer(record):
+    rows = [row | ({"n_parameters": 10} if row["formula"] == "network" else {}) for row in record["curve"]]
+    rows.sort(key=lambda row: row["n_parameters"])
+    fig = figures.of_seed({"curve": rows})
+    lines = fig.findobj(lambda artist: artist.get_gid() == "network")
+    assert [line.get_xdata()[0] for line in lines] == [10, 10]
 
 
 def test_files_of_before_are_still_shown(record):

@@ -83,12 +83,12 @@ def shortfall(found: KnownLogits, table: jax.Array) -> jax.Array:
     return (own + other).max() + 2 * _rounding(found, table)
 
 
-def proven(table: jax.Array, shortfall: jax.Array) -> jax.Array:
+def proven(table: jax.Array, below: jax.Array) -> jax.Array:
     """Share of the inputs that the network answers rightly because the table does, (). Pure.
 
-    Those whose margin in the table is above the shortfall.
+    Those whose margin in the table is above `below`, its shortfall.
     """
-    return accuracy(margin(table, jnp.zeros(table.shape[:-1], jnp.int32)) - shortfall)
+    return accuracy(margin(table, jnp.zeros(table.shape[:-1], jnp.int32)) - below)
 
 
 _readout = jax.jit(class_bounds.readout)
@@ -120,22 +120,30 @@ def complete_bound(circuit: Circuit, hints: Hints, table: jax.Array) -> Complete
       circuit, hints: as in `read_logits`.
       table: [p (d), p (b), p (e)], of any numbers, read as exact reals.
     """
-    found = read_logits(circuit, hints)
+    return _bound_of(circuit, read_logits(circuit, hints), table)
+
+
+def _bound_of(circuit: Circuit, found: KnownLogits, table: jax.Array) -> CompleteBound:
     tallest = max_activation(circuit) @ jnp.abs(class_centred(circuit.w_logit)).max(axis=1)
     trivial = tallest + jnp.abs(table).max()
     trivial = trivial + sum(jnp.abs(class_centred(s)).max() for s in (circuit.s_a, circuit.s_b))
     return CompleteBound(float(_distance(found, table)), float(trivial), float(_shortfall(found, table)))
 
 
-def summarize_complete(reading: Reading) -> dict[str, Any]:
-    """The bound with the complete closed form, for JSON. Eager.
+def known_of(reading: Reading) -> KnownLogits:
+    """What events say about the logits, by the hints that the certificates take. Eager."""
+    return read_logits(reading.circuit, margins.hints_of(reading.circuit))
+
+
+def summarize_complete(reading: Reading, known: KnownLogits) -> dict[str, Any]:
+    """The bound with the complete closed form, for JSON. Eager. `known`: of `known_of`.
 
     `total`, `naive` (without structure) and `shortfall` as in `CompleteBound`, `true` the largest distance by
     brute force, in logits; `non_vacuous`.
     """
     circuit, logits = reading.circuit, reading.logits
     table, _ = _table_of(circuit, reading.neurons, jnp.square(logits).mean())
-    bound = complete_bound(circuit, margins.hints_of(circuit), table)
+    bound = _bound_of(circuit, known, table)
     return {
         "total": bound.total,
         "true": float(jnp.abs(logits - table).max()),

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from modadd_jax.analysis import closed_form, complete_form
-from modadd_jax.analysis.certificates.complete_bound import KnownLogits, proven, read_logits, shortfall
-from modadd_jax.analysis.certificates.margins import hints_of
+from modadd_jax.analysis.certificates.complete_bound import KnownLogits, known_of, proven, shortfall
 from modadd_jax.analysis.neurons import Neurons
 from modadd_jax.analysis.reading import Reading
 from modadd_jax.circuit import Circuit
@@ -68,24 +67,23 @@ def network_length(circuit: Circuit) -> int:
 
 
 def _rows(found: Mapping[str, jax.Array], names: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each name, of the numbers [n] found; `n_parameters` is an int."""
+    """A row for each name, of the numbers [n] found."""
     numbers = {name: np.asarray(x).tolist() for name, x in found.items()}
     return [dict(head) | {name: x[i] for name, x in numbers.items()} for i, head in enumerate(names)]
 
 
-def curve(reading: Reading, known: KnownLogits | None = None) -> list[dict[str, Any]]:
+def curve(reading: Reading, known: KnownLogits) -> list[dict[str, Any]]:
     """Explanations of growing length, by length. Of each the formula, and
 
     n_parameters: real numbers; r2: share of the logit variance; accuracy: of the formula by itself;
     shortfall: no margin of the network is below the formula's by more, in logits, proven;
     proven: share of the inputs whose margin in the formula is above that.
 
-    The last row is the network: it is its own formula, and brute force proves what it answers rightly.
+    One row is the network: it is its own formula, and brute force proves what it answers rightly.
 
     Args:
-      known: of `complete_bound.read_logits`, by default of the hints that the certificates take.
+      known: of `complete_bound.known_of`.
     """
-    known = read_logits(reading.circuit, hints_of(reading.circuit)) if known is None else known
     tables = jnp.stack([jnp.asarray(reading.tables[form]) for form in OF_FORM])
     names = [
         {"formula": form, "n_parameters": size * len(reading.frequencies)} for form, size in OF_FORM.items()
@@ -112,6 +110,11 @@ def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def lengths(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Parameters of the shortest explanation of a curve that explains at least each of LEVELS."""
     return {name: length_at(rows, "r2", level) for name, level in LEVELS.items()}
+
+
+def network_of(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The row of the network, which a formula may be longer than."""
+    return next(row for row in rows if row["formula"] == "network")
 
 
 def length_at(rows: Sequence[Mapping[str, Any]], name: str, least: float) -> int:
@@ -176,7 +179,7 @@ def named_terms(reading: Reading, n_terms: int) -> list[dict[str, Any]]:
 
 def study(reading: Reading, n_terms: int = 12) -> dict[str, Any]:
     """The record of compress.json, of one circuit."""
-    rows, right = curve(reading), float(reading.numbers.accuracy)
+    rows, right = curve(reading, known_of(reading)), float(reading.numbers.accuracy)
     return {
         "curve": rows,
         "lengths": lengths(rows),
