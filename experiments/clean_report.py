@@ -3,7 +3,8 @@
     python -m experiments.clean_report --results results/clean
 
 Writes figures/ and prints the tables; docs/results/clean.md is made of the same records by
-experiments.results. Takes what is there of: cut59.json and cut113.json (experiments.cut);
+experiments.results. Takes what is there of: cut59.json, cut113.json and cut113_lightest.json
+(experiments.cut);
 recipes.json, claim59.json, claim113.json, untouched.json, variants.json, schedules.json and optimizers.json
 (experiments.clean);
 gammas.json (experiments.clean --all_steps); lottery.json (experiments.lottery).
@@ -49,7 +50,7 @@ def figures_of(found: dict) -> dict:
 
 def main() -> None:
     root = Path(flags.FLAGS.results)
-    names = dict.fromkeys(("cut59", "cut113"), "cut") | dict.fromkeys((*report.CELLS, "gammas"), "clean")
+    names = dict.fromkeys(report.CUTS, "cut") | dict.fromkeys((*report.CELLS, "gammas"), "clean")
     names |= {"lottery": "lottery"}
     files = {name: root / f"{name}.json" for name in names}
     found = {name: read_record(file, names[name]) for name, file in files.items() if file.exists()}

@@ -191,7 +191,7 @@ class TrainConfig:
     beta1: float = 0.9  # decay of the mean gradient (AdamW), or momentum
     beta2: float = 0.98  # decay of the mean squared gradient (AdamW)
     warmup_steps: int = 10  # steps in which the learning rate rises linearly from 0
-    optimizer: str = "adamw"  # of optax: adamw | adam | sgd | muon | lion | adagrad | lamb
+    optimizer: str = "adamw"  # of optax: adamw | muon | lion | lamb | sgd; without decay: adam | adagrad
     final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step
     final_decay: float = 1.0  # the same share of the weight decay, may be above 1 (AdamW)
     enlarged: int = 0  # number of random frequencies whose waves in W_E and W_U start three times as large

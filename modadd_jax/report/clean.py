@@ -64,13 +64,14 @@ def sizes_table(name: str, record: Mapping[str, Any]) -> Table:
 
 
 def resistant_table(name: str, record: Mapping[str, Any]) -> Table:
-    """The seeds that no single cut makes clean."""
+    """The seeds that no cut of the record makes clean."""
     lines = [
         (row["seed"], row["state"], row["keys"], row["before"], row["cut"], row["after"])
         for row in cuts.resistant(record)
     ]
     columns = ("seed", "state", "keys", "what is not clean", "best cut", "what is left")
-    return listed(name, "Seeds that stay muddy whatever key is cut.", columns, lines)
+    which = "whatever key is cut" if cuts.every_key(record) else "with the lightest key cut"
+    return listed(name, f"Seeds that stay muddy {which}.", columns, lines)
 
 
 def _seeds_cut(cell: Mapping[str, Any]) -> str:
@@ -159,14 +160,18 @@ CELLS = {
 }
 
 
+# A run of experiments.cut: the heading of its part.
+CUTS = {
+    "cut59": "One key cut, p = 59",
+    "cut113": "One key cut, p = 113",
+    "cut113_lightest": "The lightest key cut, p = 113, trained on for longer",
+}
+
+
 def cut_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
-    """Of a record of experiments.cut."""
-    makers = {
-        "rules": rules_table,
-        "states": states_table,
-        "sizes": sizes_table,
-        "resistant": resistant_table,
-    }
+    """Of a record of experiments.cut, one of CUTS. Tables that compare keys need every key cut in turn."""
+    compared = {"states": states_table, "sizes": sizes_table} if cuts.every_key(record) else {}
+    makers = {"rules": rules_table, **compared, "resistant": resistant_table}
     return [make(f"{name}_{part}", record) for part, make in makers.items()]
 
 
@@ -182,9 +187,9 @@ def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
 def document(found: Mapping[str, Mapping[str, Any]]) -> list[str | Table]:
     """Headings and tables of the records that there are, by the names of their files."""
     parts: list[str | Table] = []
-    for name in ("cut59", "cut113"):
+    for name, heading in CUTS.items():
         if name in found:
-            parts += [f"## One key cut, p = {name.removeprefix('cut')}", *cut_tables(name, found[name])]
+            parts += [f"## {heading}", *cut_tables(name, found[name])]
     for name in CELLS:
         if name in found:
             parts += [f"## {CELLS[name][0]}", *sweep_tables(name, found[name])]

@@ -42,7 +42,7 @@ def _schedules(config: Config, rates):
 
 
 def _trained(config: Config, rates) -> optax.GradientTransformation:
-    """The optimiser of the trained parameters. If it has decay, the rate multiplies the decay."""
+    """The optimiser of the trained parameters. The rate multiplies the decay; adam and adagrad have none."""
     train = config.train
     rate, decay = _schedules(config, rates)
     b1, b2 = train.beta1, train.beta2
@@ -59,9 +59,9 @@ def _trained(config: Config, rates) -> optax.GradientTransformation:
         )  # fmt: skip
     if train.optimizer in ("lion", "lamb"):
         return getattr(optax, train.optimizer)(rate, b1=b1, b2=b2, weight_decay=decay)
-    if train.optimizer == "adam":
-        return optax.adam(rate, b1=b1, b2=b2)
-    return optax.sgd(rate, momentum=b1) if train.optimizer == "sgd" else optax.adagrad(rate)
+    if train.optimizer == "sgd":  # as in PyTorch: the decay is a part of the gradient
+        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=b1))
+    return optax.adam(rate, b1=b1, b2=b2) if train.optimizer == "adam" else optax.adagrad(rate)
 
 
 def make_optimizer(config: Config, row: Any = None) -> optax.GradientTransformation:

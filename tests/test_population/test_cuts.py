@@ -59,7 +59,11 @@ def test_each_rule_counts_its_own_branches(record):
 
 def test_a_rule_without_all_its_cuts_is_left_out(record):
     lightest = [b for b in record["branches"] if b["kind"] == "control" or (b["kind"], b["k"]) == ("key", 8)]
-    assert list(cuts.by_rule(record | {"branches": lightest})) == ["nothing (control)", "the lightest key"]
+    found = record | {"branches": lightest}
+    assert list(cuts.by_rule(found)) == ["nothing (control)", "the lightest key"]
+    rules, left = report.cut_tables("cut113_lightest", found)
+    assert [row[0].values[0] for row in rules.rows] == ["nothing (control)", "the lightest key"]
+    assert left.caption == "Seeds that stay muddy with the lightest key cut."
 
 
 def test_states_and_what_cures_them(record):

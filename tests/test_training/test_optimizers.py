@@ -45,6 +45,13 @@ def test_adamw_of_the_default_is_that_of_optax():
     chex.assert_trees_all_close(updates(TINY, 1)[0], expected, rtol=1e-6)
 
 
+def test_the_decay_of_sgd_is_a_part_of_its_gradient():
+    """Gradient 1, weight 1, decay 3: 4 times the rate, then 4 + 0.9 * 4 with the momentum."""
+    first, second = updates(TINY.replace(optimizer="sgd", weight_decay=3.0), 2)
+    np.testing.assert_allclose(first["W_E"], -0.04, rtol=1e-6)
+    np.testing.assert_allclose(second["W_E"], -0.076, rtol=1e-6)
+
+
 def test_muon_moves_the_two_matrices_of_the_mlp_and_nadamw_the_rest():
     config = TINY.replace(optimizer="muon", weight_decay=0.0)
     ours = updates(config, 1)[0]

@@ -94,6 +94,12 @@ def outcomes(record: Mapping[str, Any], kind: str, rule: Callable[[Reading, int]
     return found
 
 
+def every_key(record: Mapping[str, Any]) -> bool:
+    """Whether every key of every seed was cut in turn."""
+    made = sum(branch["kind"] == "key" for branch in record["branches"])
+    return made == sum(len(row["before"]["k"]) for row in record["seeds"])
+
+
 def by_rule(record: Mapping[str, Any]) -> dict[str, list[Outcome]]:
     """Outcomes under every rule and control, by name. "any key" has a row for each key of each seed.
 
@@ -105,9 +111,8 @@ def by_rule(record: Mapping[str, Any]) -> dict[str, list[Outcome]]:
         own = outcomes(record, "key", rule)
         if len(own) == sum(rule(reading, p) > 0 for reading in before):
             found[name] = own
-    every = outcomes(record, "key")
-    if len(every) == sum(len(reading["k"]) for reading in before):
-        found["any key (all in turn)"] = every
+    if every_key(record):
+        found["any key (all in turn)"] = outcomes(record, "key")
     neurons = outcomes(record, "neurons")
     return found | ({"the lightest key's neurons alone": neurons} if neurons else {})
 
@@ -189,7 +194,7 @@ def size_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def resistant(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The seeds that no cut of one key made clean: their state before, and the conditions that the best
+    """The seeds that no cut of the record made clean: their state before, and the conditions that the best
     branch fails."""
     rows = []
     for row, branches in branches_of(record):
