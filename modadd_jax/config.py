@@ -195,7 +195,7 @@ class TrainConfig:
     final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step
     final_decay: float = 1.0  # the same share of the weight decay, may be above 1 (AdamW)
     enlarged: int = 0  # number of random frequencies whose waves in W_E and W_U start three times as large
-    cut_steps: str = ""  # steps at which a key of muddy seeds is cut, such as 2500+5000
+    cut_steps: str = ""  # steps at which a key of muddy seeds is cut: 2500+5000:2 (:2 is the cut_keep there)
     cut_rule: str = "lightest"  # which key is cut: lightest | double | paths | random
     cut_keep: int = 3  # smallest number of keys that a cut leaves
     loss: str = "log1p"  # cross-entropy: log1p (accurate at any size) | standard (log-softmax)
@@ -247,9 +247,13 @@ class TrainConfig:
         self._check_cuts()
 
     def _check_cuts(self) -> None:
-        words = self.cut_steps.split("+") if self.cut_steps else []
-        wrong = f"cut_steps must be whole numbers with + between, got {self.cut_steps!r}"
-        _require(all(word.isdecimal() for word in words), wrong)
+        numbers = [word.split(":") for word in self.cut_steps.split("+")] if self.cut_steps else []
+        form = "step or step:keys with + between, such as 2500+5000:2"
+        for words in numbers:
+            fits = len(words) <= 2 and all(word.isdecimal() for word in words)
+            _require(fits, f"cut_steps must be {form}, got {self.cut_steps!r}")
+            _require("0" not in words[1:], f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
+        _require(len(numbers) == len(self.cuts), f"cut_steps names a step twice: {self.cut_steps!r}")
         wrong = f"cut_steps must be after 0 and before num_steps={self.num_steps}, got"
         for step in self.cuts:
             _require(0 < step < self.num_steps, f"{wrong} {step}")
@@ -259,9 +263,10 @@ class TrainConfig:
         )
 
     @property
-    def cuts(self) -> tuple[int, ...]:
-        """The steps of `cut_steps`, ascending."""
-        return tuple(sorted({int(step) for step in self.cut_steps.split("+") if step}))
+    def cuts(self) -> dict[int, int]:
+        """The steps of `cut_steps`, ascending, each with the smallest number of keys that its cut leaves."""
+        parts = [part.partition(":") for part in self.cut_steps.split("+") if part]
+        return dict(sorted((int(step), int(keys or self.cut_keep)) for step, _, keys in parts))
 
     def _check_seed_list(self) -> None:
         _check_seeds(self.seed_list)

@@ -52,7 +52,7 @@ def cell_name(config: Config, fields: Sequence[str]) -> str:
 
 def place_of(name: str) -> str:
     """Of a cell's workdir, from the sweep's directory."""
-    return f"cells/{name.replace('/', '_')}"  # attention_scale=1/n_ctx
+    return "cells/" + name.replace("/", "_").replace(":", "_")  # attention_scale=1/n_ctx, cut_steps=2500:2
 
 
 def is_sweep(root: Path) -> bool:

@@ -28,14 +28,14 @@ def cut_rows(
     """One run's state after a cut, and its rows for the metrics. A seed that is cut gets a fresh optimiser.
 
     Args:
-      state: NumPy [S, ...].
+      state: NumPy [S, ...], at one of the config's `cut_steps`.
       alive: [S] bool; the others are left as they are.
     """
     seeds = np.flatnonzero(alive)
-    own = config.replace(seeds=[config.train.seeds[i] for i in seeds])
+    step = int(np.asarray(state.step)[seeds[0]])
+    own = config.replace(seeds=[config.train.seeds[i] for i in seeds], cut_keep=config.train.cuts[step])
     params, cuts = cutter({name: np.asarray(x)[seeds] for name, x in state.params.items()}, own)
     done = np.flatnonzero([cut.k > 0 for cut in cuts])
-    step = int(np.asarray(state.step)[seeds[0]])
     rows = [
         {"step": step + 1, "seed": own.train.seeds[i], "cut": cuts[i].k, "keys": list(cuts[i].keys)}
         for i in done

@@ -60,7 +60,7 @@ def test_every_key_of_a_muddy_seed_is_cut_in_turn(tmp_path):
 
 
 def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
-    done = command("sweep", f"--workdir={tmp_path}/sweep {SMALL} --grid=cut_steps=,10 --cut_keep=1")
+    done = command("sweep", f"--workdir={tmp_path}/sweep {SMALL} --grid=cut_steps=,10:1")
     assert done.returncode == 0, done.stderr
     done = command("clean", f"--workdir={tmp_path}/sweep --out={tmp_path}/results --complete")
     assert done.returncode == 0, done.stderr
@@ -70,7 +70,7 @@ def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "results" / "clean.json").read_text())
     assert [cell["cuts"] != [] for cell in record["cells"].values()] == [False, True]
-    cut = record["cells"]["cut_steps=10"]
+    cut = record["cells"]["cut_steps=10:1"]
     assert [(row["seed"], row["step"]) for row in cut["seeds"]] == [(0, 0), (1, 0), (0, 20), (1, 20)]
     place = tmp_path / "sweep" / "cells" / "cut_steps="
     done = command("lottery", f"--workdir={place} --early=0,10 --out={tmp_path}/results")
@@ -78,7 +78,7 @@ def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     (tmp_path / "results" / "clean.json").rename(tmp_path / "results" / "recipes.json")
     done = command("clean_report", f"--results={tmp_path}/results")
     assert done.returncode == 0, done.stderr
-    assert "| cut_steps=10 |" in done.stdout
+    assert "| cut_steps=10:1 |" in done.stdout
     assert "## Keys predicted" in done.stdout
 
 

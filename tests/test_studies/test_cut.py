@@ -106,7 +106,7 @@ def test_no_cut_is_the_same_bits_and_neurons_alone_leave_the_tables():
 
 CONFIG = Config().replace(
     p=11, d_model=8, n_heads=2, d_mlp=32, train_fraction=0.8, num_seeds=3, num_steps=40, eval_every=10,
-    checkpoint_every=10, cut_steps="15+20", cut_keep=1,
+    checkpoint_every=10, cut_steps="15:2+20", cut_keep=1,
 )  # fmt: skip
 
 
@@ -138,10 +138,12 @@ def test_a_run_cut_and_resumed_is_the_run_cut(tmp_path, monkeypatch):
     cuts = whole.read_cuts()
     assert {row["step"] for row in cuts} == {16, 21}
     assert all(row["cut"] in row["keys"] for row in cuts)
+    assert all(len(row["keys"]) > {16: 2, 21: 1}[row["step"]] for row in cuts)
 
 
 def test_a_cut_begins_a_fresh_optimiser_of_the_seeds_that_are_cut():
     def second_alone(params, config):
+        assert config.train.cut_keep == 2  # of the step
         done = [cut.Cut(0, (1, 2)), cut.Cut(2, (1, 2)), cut.Cut(0, (1, 2))]
         params = {name: np.array(x) for name, x in params.items()}
         for x in params.values():
@@ -151,17 +153,17 @@ def test_a_cut_begins_a_fresh_optimiser_of_the_seeds_that_are_cut():
     init, chunk, _ = train.seed_functions(CONFIG)
     rows = train.specs_of([CONFIG])
     state, mask = init(rows)
-    state = jax.tree.map(np.asarray, chunk(5)(rows, state, mask)[0])
+    state = jax.tree.map(np.asarray, chunk(15)(rows, state, mask)[0])
     new, lines = cut_rows(CONFIG, state, second_alone, np.ones(3, bool))
-    assert [(row["seed"], row["step"], row["cut"]) for row in lines] == [(1, 6, 2)]
+    assert [(row["seed"], row["step"], row["cut"]) for row in lines] == [(1, 16, 2)]
     for before, after in zip(jax.tree.leaves(state), jax.tree.leaves(new), strict=True):
         np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
     assert all(not np.any(leaf[1]) for leaf in jax.tree.leaves((new.params, new.opt_state)))
-    assert new.step.tolist() == [5, 5, 5]
+    assert new.step.tolist() == [15, 15, 15]
 
 
 def test_a_config_that_cuts_needs_somebody_who_does(tmp_path):
-    with pytest.raises(ValueError, match=r"cut_steps=15\+20 needs a cutter"):
+    with pytest.raises(ValueError, match=r"cut_steps=15:2\+20 needs a cutter"):
         training.run(CONFIG, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -169,7 +171,10 @@ def test_a_config_that_cuts_needs_somebody_who_does(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"cut_steps": "5,10"}, r"cut_steps must be whole numbers with \+ between, got '5,10'"),
+        ({"cut_steps": "5,10"}, r"cut_steps must be step or step:keys with \+ between, .* got '5,10'"),
+        ({"cut_steps": "5:2:1"}, r"cut_steps must be step or step:keys .* got '5:2:1'"),
+        ({"cut_steps": "5+10:0"}, r"cut_steps must leave at least 1 key, got '5\+10:0'"),
+        ({"cut_steps": "5+10+5:2"}, r"cut_steps names a step twice: '5\+10\+5:2'"),
         ({"cut_steps": "0+10"}, r"after 0 and before num_steps=40, got 0"),
         ({"cut_steps": "10+40"}, r"before num_steps=40, got 40"),
         ({"final_rate": 0.1}, r"cut_steps need constant rates"),
