@@ -252,7 +252,7 @@ class TrainConfig:
         for words in numbers:
             fits = len(words) <= 2 and all(word.isdecimal() for word in words)
             _require(fits, f"cut_steps must be {form}, got {self.cut_steps!r}")
-            _require("0" not in words[1:], f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
+            _require(all(map(int, words[1:])), f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
         _require(len(numbers) == len(self.cuts), f"cut_steps names a step twice: {self.cut_steps!r}")
         wrong = f"cut_steps must be after 0 and before num_steps={self.num_steps}, got"
         for step in self.cuts:
