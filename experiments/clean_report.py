@@ -3,10 +3,9 @@
     python -m experiments.clean_report --results results/clean
 
 Writes figures/ and prints the tables; docs/results/clean.md is made of the same records by
-experiments.results. Takes what is there of: cut59.json, cut113.json and cut113_lightest.json
-(experiments.cut);
-recipes.json, claim59.json, claim113.json, untouched.json, variants.json, schedules.json and optimizers.json
-(experiments.clean);
+experiments.results. Takes what is there of: cut59.json, cut113.json, cut113_lightest.json and
+cut59_enlarged.json (experiments.cut); recipes.json, claim59.json, claim113.json, untouched.json,
+other_cuts.json, variants.json, schedules.json and optimizers.json (experiments.clean);
 gammas.json (experiments.clean --all_steps); lottery.json (experiments.lottery).
 """
 
@@ -30,14 +29,20 @@ def define_flags() -> None:
 
 def figures_of(found: dict) -> dict:
     """The figures for which there are numbers."""
-    experiments = {f"p = {p}": found[f"cut{p}"] for p in (59, 113) if f"cut{p}" in found}
-    drawn = {}
-    if experiments:
-        drawn["shares"] = figures.shares({t: cuts.rule_rows(record) for t, record in experiments.items()})
-    for title, record in experiments.items():
-        outcomes = cuts.by_rule(record)
-        name = "before_after" + title.removeprefix("p = ")
-        drawn[name] = figures.before_after({f"{title}, {rule}": outcomes[rule] for rule in MAIN_RULES})
+    drawn, panels = {}, {}
+    for p in (59, 113):
+        records = [found[name] for name in (f"cut{p}", f"cut{p}_lightest") if name in found]
+        if not records:
+            continue
+        # Of a rule that both have, the last has more steps.
+        rows = {row["rule"]: row for record in records for row in cuts.rule_rows(record)}
+        panels[f"p = {p}"] = list(rows.values())
+        outcomes = cuts.by_rule(records[-1])
+        drawn[f"before_after{p}"] = figures.before_after(
+            {f"p = {p}, {rule}": outcomes[rule] for rule in MAIN_RULES}
+        )
+    if panels:
+        drawn["shares"] = figures.shares(panels)
     if "gammas" in found:
         histories = {
             ("cut" if cell["cuts"] else "nothing cut") + f", seed {cell['seeds'][0]['seed']}": cell["seeds"]
