@@ -85,9 +85,9 @@ def _seeds_cut(cell: Mapping[str, Any]) -> str:
 
 
 def cells_table(name: str, caption: str, record: Mapping[str, Any]) -> Table:
-    """A row for each cell that experiments.clean read."""
+    """A row for each cell that experiments.clean read, by name."""
     lines = []
-    for cell, found in record["cells"].items():
+    for cell, found in sorted(record["cells"].items()):
         rows = [row for row in found["seeds"] if "k" in row]
         lines.append(
             (
