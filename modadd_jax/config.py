@@ -20,7 +20,7 @@ FORWARDS = ("auto", "plain", "folded")
 LOSSES = ("log1p", "standard")
 DTYPES = ("float32", "float64")
 OPTIMIZERS = ("adamw", "adam", "sgd", "muon", "lion", "adagrad", "lamb")
-CUT_RULES = ("lightest", "double", "paths", "random")
+CUT_RULES = ("lightest", "spread", "double", "paths", "random")
 # The last two are formats of a GPU's tensor cores, with sums in float32.
 PRECISIONS = ("default", "high", "highest", "TF32_TF32_F32", "BF16_BF16_F32")
 
@@ -196,7 +196,7 @@ class TrainConfig:
     final_decay: float = 1.0  # the same share of the weight decay, may be above 1 (AdamW)
     enlarged: int = 0  # number of random frequencies whose waves in W_E and W_U start three times as large
     cut_steps: str = ""  # steps at which a key of muddy seeds is cut: 2500+5000:2 (:2 is the cut_keep there)
-    cut_rule: str = "lightest"  # which key is cut: lightest | double | paths | random
+    cut_rule: str = "lightest"  # which key is cut: lightest | spread | double | paths | random
     cut_keep: int = 3  # smallest number of keys that a cut leaves
     loss: str = "log1p"  # cross-entropy: log1p (accurate at any size) | standard (log-softmax)
     dtype: str = "float32"  # of weights, gradients, optimiser and checkpoints: float32 | float64
@@ -220,14 +220,10 @@ class TrainConfig:
             0.0 < self.train_fraction <= 1.0,
             f"train_fraction must be in (0, 1], got {self.train_fraction}",
         )
-        _require(
-            0.0 < self.learning_rate < float("inf"),
-            f"learning_rate must be positive, got {self.learning_rate}",
-        )
-        _require(
-            0.0 <= self.weight_decay < float("inf"),
-            f"weight_decay must be at least 0, got {self.weight_decay}",
-        )
+        rate = self.learning_rate
+        _require(0.0 < rate < float("inf"), f"learning_rate must be positive, got {rate}")
+        decay = self.weight_decay
+        _require(0.0 <= decay < float("inf"), f"weight_decay must be at least 0, got {decay}")
         for name in ("beta1", "beta2"):
             _require(0.0 <= getattr(self, name) < 1.0, f"{name} must be in [0, 1), got {getattr(self, name)}")
         _require(self.warmup_steps >= 0, f"warmup_steps must be at least 0, got {self.warmup_steps}")
@@ -248,11 +244,13 @@ class TrainConfig:
 
     def _check_cuts(self) -> None:
         numbers = [word.split(":") for word in self.cut_steps.split("+")] if self.cut_steps else []
-        form = "step or step:keys with + between, such as 2500+5000:2"
-        for words in numbers:
-            fits = len(words) <= 2 and all(word.isdecimal() for word in words)
-            _require(fits, f"cut_steps must be {form}, got {self.cut_steps!r}")
-            _require(all(map(int, words[1:])), f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
+        fits = all(len(words) <= 2 and all(map(str.isdecimal, words)) for words in numbers)
+        form = (
+            f"cut_steps must be step or step:keys with + between, such as 2500+5000:2, got {self.cut_steps!r}"
+        )
+        _require(fits, form)
+        left = all(int(keys) for _, *rest in numbers for keys in rest)
+        _require(left, f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
         _require(len(numbers) == len(self.cuts), f"cut_steps names a step twice: {self.cut_steps!r}")
         wrong = f"cut_steps must be after 0 and before num_steps={self.num_steps}, got"
         for step in self.cuts:

@@ -52,10 +52,10 @@ _ZHONG = _P113.replace(
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
 
 # clean   python -m experiments.train --preset clean; not timed, the steps of mainline and two readings.
-#   Source: mainline. In every seed that is not clean and has more than three keys, one key is cut, and
+#   Source: mainline. Three times, one key is cut in every seed that is not clean and has more than two, and
 #   training continues (docs/theory.md section 3.7).
 #   Expected: every pair right; nearly every seed clean (docs/results/clean.md).
-_CLEAN = _MAINLINE.replace(cut_steps="2500+5000")
+_CLEAN = _MAINLINE.replace(cut_steps="2500:2+3000:2+3500:2")
 
 # Read-only: a preset is a starting point, `Config.replace` makes another.
 PRESETS = types.MappingProxyType(

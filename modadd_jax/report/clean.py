@@ -159,10 +159,15 @@ CELLS = {
         "Sixteen seeds untouched",
         "What the variants below are compared with: every ninth of the 152 seeds, from the fourth on.",
     ),
-    "other_cuts": (
-        "Other cuts",
-        "Cuts at other steps, or down to two keys, and both with enlarged frequencies.",
+    "two_keys": (
+        "Down to two keys, the same sixteen seeds",
+        "Cuts down to two keys, tried to find the recipe.",
     ),
+    "two_keys_fresh": (
+        "Down to two keys on fresh seeds, p = 59",
+        "Seeds of the 152 that were not used to find a recipe.",
+    ),
+    "fresh_untouched": ("The same fresh seeds untouched", "Of the run of 152 seeds."),
     "variants": ("Enlarged frequencies", "Random frequencies, three times as large at the start."),
     "schedules": ("Schedules", "Cosine schedules of the learning rate and the weight decay."),
     "optimizers": ("Optimisers", "Optimisers of optax."),
@@ -191,7 +196,7 @@ def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
     p, step = first["config"]["model"]["p"], first["step"]
     caption = f"{CELLS[name][1]} {len(first['seeds'])} seeds of each, p = {p}, step {step:,}."
     found = [cells_table(name, caption, record)]
-    cut = name in ("claim59", "claim113", "other_cuts")
+    cut = name in ("claim59", "claim113", "two_keys", "two_keys_fresh")
     return [*found, left_table(f"{name}_left", record)] if cut else found
 
 

@@ -1,11 +1,12 @@
 """The study `summary`: every seed of a run, clean or not and why; and the document of a whole sweep."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from modadd_jax.analysis.population import statistics
+from modadd_jax.analysis.population import statistics, verdicts
 from modadd_jax.analysis.population.summaries import summarize_seeds
 from modadd_jax.analysis.population.sweep_map import settings_text, value_text
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD
@@ -77,6 +78,23 @@ def spread_table(distributions: Mapping[str, Any]) -> Table:
     return listed("distributions", "Over the seeds analysed.", columns, lines)
 
 
+def keys_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Clean seeds by the number of key frequencies."""
+    read = [row for row in rows if "n_keys" in row]
+    lines = []
+    for size in sorted({row["n_keys"] for row in read}):
+        own = [row for row in read if row["n_keys"] == size]
+        clean = verdicts.wilson(sum(row["verdict"] == "clean" for row in own), len(own))
+        margins = [row["min_margin"] for row in own]
+        lines.append((size, len(own), share_text(clean._asdict()), median(margins), min(margins)))
+    columns = (
+        *("keys", "seeds", "clean"),
+        Column("smallest margin, median", ".1f"),
+        Column("least", ".1f"),
+    )
+    return listed("keys", "By the number of key frequencies.", columns, lines)
+
+
 def unrecorded_text(distributions: Mapping[str, Any]) -> str:
     """Names the statistics that a record lacks because it is older than they are; empty where it has all."""
     names = [entry.label for entry in statistics.STATISTICS if entry.name not in distributions]
@@ -116,6 +134,7 @@ def document(summary: Mapping[str, Any]) -> list[str | Table]:
         *_list("Not clean", failures(rows)),
         *_list("Key frequencies that are multiples of another, mod p and up to sign", relation_lines(rows)),
         spread_table(summary["distributions"]),
+        keys_table(rows),
     ]
 
 

@@ -12,8 +12,8 @@ NONE = [[0.0] * 3] * 3
 
 def reading(keys, gammas, paths=NONE, clean=False, r2=0.95, more=None):
     return {
-        "k": keys, "gamma": gammas, "paths": paths, "phase_std": [0.05] * len(keys), "r2_full": r2,
-        "accuracy": 1.0, "min_margin": 10.0, "clean": clean,
+        "k": keys, "gamma": gammas, "paths": paths, "phase_std": [0.06 if k == 6 else 0.05 for k in keys],
+        "r2_full": r2, "accuracy": 1.0, "min_margin": 10.0, "clean": clean,
     } | ({} if more is None else {"more": more})  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def test_each_rule_counts_its_own_branches(record):
         "the key at 2k, k of smallest gamma": (1, 1),
         "the key that helps k by linear paths": (1, 1),
         "k of smallest gamma itself": (0, 2),
+        "the key of largest phase spread": (1, 2),
         "the heaviest key": (0, 2),
         "any key (all in turn)": (1, 6),
         "the lightest key's neurons alone": (0, 2),

@@ -15,7 +15,7 @@ from modadd_jax.data import all_targets
 from modadd_jax.figures import clean_map
 from modadd_jax.figures import population as figures
 from modadd_jax.losses import margin
-from modadd_jax.report.population import document, map_document
+from modadd_jax.report.population import document, keys_table, map_document
 from modadd_jax.report.study import document_text
 from tests.problems import PROBLEMS, circuit
 
@@ -212,6 +212,20 @@ def test_the_map_counts_along_the_lines_of_a_cross():
     assert sweep_map.value_text(True) == "True"
     with pytest.raises(ValueError, match="no finished cell"):
         sweep_map.map_of([], fields)
+
+
+def test_clean_seeds_are_counted_by_their_number_of_keys():
+    rows = [
+        {"n_keys": 3, "verdict": "muddy", "min_margin": 5.0},
+        {"n_keys": 2, "verdict": "clean", "min_margin": 14.0},
+        {"n_keys": 3, "verdict": "clean", "min_margin": 8.0},
+        {"verdict": "failed", "finite": False},
+    ]
+    text = [[cell.values for cell in row] for row in keys_table(rows).rows]
+    assert [(keys, n, median, least) for (keys,), (n,), _, (median,), (least,) in text] == [
+        (2, 1, 14.0, 14.0),
+        (3, 2, 6.5, 5.0),
+    ]
 
 
 def test_the_map_is_drawn():

@@ -72,6 +72,7 @@ def test_every_rule_names_the_key_that_was_built_for_it():
     named = {rule: cut.choose(found, rule, P, seed=1) for rule in CUT_RULES}
     assert (named["lightest"], named["double"], named["paths"]) == (7, 6, 6)
     assert named["random"] in WEIGHTS
+    assert cut.choose(found | {"phase_std": [0.01, 0.03, 0.02]}, "spread", P) == found["k"][1]
     nobody = found | {"paths": [[0.0] * 3] * 3}
     assert cut.choose(nobody, "paths", P) == 0
     without = found | {"k": [3, 8, 7]}

@@ -33,6 +33,11 @@ def weakest(reading: Reading) -> int:
     return min(range(len(reading["k"])), key=lambda i: reading["gamma"][i])
 
 
+def widest(reading: Reading) -> int:
+    """The key whose phases spread most: largest circular std of psi - 2 phi."""
+    return max(zip(reading["phase_std"], reading["k"], strict=True))[1]
+
+
 def double_of(reading: Reading, p: int) -> int:
     """The key at 2k, where k is the key of smallest gamma; 0 if 2k is not a key."""
     twice = 2 * reading["k"][weakest(reading)] % p
@@ -73,6 +78,7 @@ RULES: dict[str, Callable[[Reading, int], int]] = {
     "the key at 2k, k of smallest gamma": double_of,
     "the key that helps k by linear paths": lambda reading, p: helper_of(reading),
     "k of smallest gamma itself": lambda reading, p: reading["k"][weakest(reading)],
+    "the key of largest phase spread": lambda reading, p: widest(reading),
     "the heaviest key": lambda reading, p: reading["k"][0],
 }
 

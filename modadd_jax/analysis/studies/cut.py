@@ -21,7 +21,7 @@ from modadd_jax import float64
 from modadd_jax.analysis import closed_form, fourier, phases, quadrature
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import key_frequencies, read_neurons
-from modadd_jax.analysis.population.cuts import double_of, helper_of
+from modadd_jax.analysis.population.cuts import double_of, helper_of, widest
 from modadd_jax.analysis.population.seed_statistics import proven_share
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2
 from modadd_jax.analysis.studies.secondary import linear_paths
@@ -200,8 +200,9 @@ def choose(reading: Mapping[str, Any], rule: str, p: int, seed: int = 0) -> int:
 
     Args:
       reading: of one seed, as `plain` gives it.
-      rule: lightest: the key of least weight. double: the key at 2k, where k is the key of smallest gamma.
-        paths: the key whose neurons carry most to that k by linear paths. random: any key, chosen by `seed`.
+      rule: lightest: the key of least weight. spread: the key of largest phase spread. double: the key at 2k,
+        where k is the key of smallest gamma. paths: the key whose neurons carry most to that k by linear
+        paths. random: any key, chosen by `seed`.
       p: modulus.
     Raises:
       ValueError: for an unknown rule.
@@ -213,7 +214,8 @@ def choose(reading: Mapping[str, Any], rule: str, p: int, seed: int = 0) -> int:
         return 0
     if rule == "random":
         return keys[np.random.default_rng(seed).integers(len(keys))]
-    return {"lightest": keys[-1], "double": double_of(reading, p), "paths": helper_of(reading)}[rule]
+    chosen = {"lightest": keys[-1], "spread": widest(reading)}
+    return (chosen | {"double": double_of(reading, p), "paths": helper_of(reading)})[rule]
 
 
 class Cut(NamedTuple):
