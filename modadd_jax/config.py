@@ -216,10 +216,8 @@ class TrainConfig:
         else:
             last = self.seed + self.num_seeds - 1
             _require(last < 2**31, f"the last seed must be below 2^31, got {last}")
-        _require(
-            0.0 < self.train_fraction <= 1.0,
-            f"train_fraction must be in (0, 1], got {self.train_fraction}",
-        )
+        share = self.train_fraction
+        _require(0.0 < share <= 1.0, f"train_fraction must be in (0, 1], got {share}")
         rate = self.learning_rate
         _require(0.0 < rate < float("inf"), f"learning_rate must be positive, got {rate}")
         decay = self.weight_decay
