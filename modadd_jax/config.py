@@ -216,9 +216,8 @@ class TrainConfig:
         else:
             last = self.seed + self.num_seeds - 1
             _require(last < 2**31, f"the last seed must be below 2^31, got {last}")
-        share = self.train_fraction
+        share, rate = self.train_fraction, self.learning_rate
         _require(0.0 < share <= 1.0, f"train_fraction must be in (0, 1], got {share}")
-        rate = self.learning_rate
         _require(0.0 < rate < float("inf"), f"learning_rate must be positive, got {rate}")
         decay = self.weight_decay
         _require(0.0 <= decay < float("inf"), f"weight_decay must be at least 0, got {decay}")
@@ -247,12 +246,12 @@ class TrainConfig:
             f"cut_steps must be step or step:keys with + between, such as 2500+5000:2, got {self.cut_steps!r}"
         )
         _require(fits, form)
-        left = all(int(keys) for _, *rest in numbers for keys in rest)
+        left = all(int(x) for _, *rest in numbers for x in rest)
         _require(left, f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
         _require(len(numbers) == len(self.cuts), f"cut_steps names a step twice: {self.cut_steps!r}")
-        wrong = f"cut_steps must be after 0 and before num_steps={self.num_steps}, got"
         for step in self.cuts:
-            _require(0 < step < self.num_steps, f"{wrong} {step}")
+            wrong = f"cut_steps must be after 0 and before num_steps={self.num_steps}, got {step}"
+            _require(0 < step < self.num_steps, wrong)
         _require(
             not self.cuts or (self.final_rate, self.final_decay) == (1.0, 1.0),
             "cut_steps need constant rates: a cut begins a fresh optimiser, whose schedule would begin again",
