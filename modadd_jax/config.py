@@ -216,10 +216,9 @@ class TrainConfig:
         else:
             last = self.seed + self.num_seeds - 1
             _require(last < 2**31, f"the last seed must be below 2^31, got {last}")
-        share, rate = self.train_fraction, self.learning_rate
+        share, rate, decay = self.train_fraction, self.learning_rate, self.weight_decay
         _require(0.0 < share <= 1.0, f"train_fraction must be in (0, 1], got {share}")
         _require(0.0 < rate < float("inf"), f"learning_rate must be positive, got {rate}")
-        decay = self.weight_decay
         _require(0.0 <= decay < float("inf"), f"weight_decay must be at least 0, got {decay}")
         for name in ("beta1", "beta2"):
             _require(0.0 <= getattr(self, name) < 1.0, f"{name} must be in [0, 1), got {getattr(self, name)}")
@@ -242,10 +241,7 @@ class TrainConfig:
     def _check_cuts(self) -> None:
         numbers = [word.split(":") for word in self.cut_steps.split("+")] if self.cut_steps else []
         fits = all(len(words) <= 2 and all(map(str.isdecimal, words)) for words in numbers)
-        form = (
-            f"cut_steps must be step or step:keys with + between, such as 2500+5000:2, got {self.cut_steps!r}"
-        )
-        _require(fits, form)
+        _require(fits, f"cut_steps must be step or step:keys, as 2500+5000:2, got {self.cut_steps!r}")
         left = all(int(x) for _, *rest in numbers for x in rest)
         _require(left, f"cut_steps must leave at least 1 key, got {self.cut_steps!r}")
         _require(len(numbers) == len(self.cuts), f"cut_steps names a step twice: {self.cut_steps!r}")

@@ -51,7 +51,7 @@ _ZHONG = _P113.replace(
 #   Expected: every pair right by step 1,000; seed 0 is clean (docs/performance.md).
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
 
-# clean   python -m experiments.train --preset clean; not timed, the steps of mainline and two readings.
+# clean   python -m experiments.train --preset clean; not timed, the steps of mainline and three readings.
 #   Source: mainline. Three times, one key is cut in every seed that is not clean and has more than two, and
 #   training continues (docs/theory.md section 3.7).
 #   Expected: every pair right; nearly every seed clean (docs/results/clean.md).

@@ -214,8 +214,13 @@ def choose(reading: Mapping[str, Any], rule: str, p: int, seed: int = 0) -> int:
         return 0
     if rule == "random":
         return keys[np.random.default_rng(seed).integers(len(keys))]
-    chosen = {"lightest": keys[-1], "spread": widest(reading)}
-    return (chosen | {"double": double_of(reading, p), "paths": helper_of(reading)})[rule]
+    rules = {
+        "lightest": keys[-1],
+        "spread": widest(reading),
+        "double": double_of(reading, p),
+        "paths": helper_of(reading),
+    }
+    return rules[rule]
 
 
 class Cut(NamedTuple):
