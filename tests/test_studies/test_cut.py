@@ -173,7 +173,7 @@ def test_a_config_that_cuts_needs_somebody_who_does(tmp_path):
     ("change", "words"),
     [
         ({"cut_steps": "5,10"}, r"cut_steps must be step or step:keys, .* got '5,10'"),
-        ({"cut_steps": "5:2:1"}, r"cut_steps must be step or step:keys .* got '5:2:1'"),
+        ({"cut_steps": "5:2:1"}, r"cut_steps must be step or step:keys, .* got '5:2:1'"),
         ({"cut_steps": "5+10:0"}, r"cut_steps must leave at least 1 key, got '5\+10:0'"),
         ({"cut_steps": "5+10+5:2"}, r"cut_steps names a step twice: '5\+10\+5:2'"),
         ({"cut_steps": "0+10"}, r"after 0 and before num_steps=40, got 0"),
