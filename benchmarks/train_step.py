@@ -1,6 +1,6 @@
 """Seconds per training step, folded and plain, compared with the GEMM rate of the machine.
 
-    python -m benchmarks.train_step --p 113 --train_fraction 0.8
+    python -m benchmarks.train_step --preset p113 --train_fraction 0.8
 
 Prints one JSON object. Both forward passes train the same model in the same process. Their
 steps are timed alternately, and medians are reported. GFLOP/s counts the operations of
@@ -21,6 +21,9 @@ from modadd_jax.training import step as train
 
 
 def define_flags() -> None:
+    flags.DEFINE_string(
+        "preset", "p113", "What is trained; symmetric presets fold the pairs (a, b) and (b, a)."
+    )
     flags.DEFINE_integer("p", 113, "Modulus.")
     flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
     flags.DEFINE_integer("steps", 10, "Updates in one timed call (one scan).", lower_bound=1)
@@ -28,7 +31,8 @@ def define_flags() -> None:
 
 
 def main():
-    base = preset("mainline").replace(p=flags.FLAGS.p, train_fraction=flags.FLAGS.train_fraction)
+    given = flags.FLAGS
+    base = preset(given.preset).replace(p=given.p, train_fraction=given.train_fraction)
     calls, losses = {}, {}
     for forward in ("plain", "folded"):
         config = base.replace(forward=forward)

@@ -38,6 +38,7 @@ from modadd_jax.figures.algorithm import attention_rate as draw
 from modadd_jax.model import as_addition
 from modadd_jax.report.algorithm import rates_document
 from modadd_jax.report.study import save_all, write_document
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, write_atomically
 from modadd_jax.training import loop, parallel
 from modadd_jax.training.step import compile_key, state_like
@@ -106,27 +107,30 @@ def check_places(root: Path, runs: dict[str, Config]) -> None:
 
 def train_all(root: Path, runs: dict[str, Config]) -> None:
     """Trains what is not complete, rates that share a program together. Raises ValueError or OSError."""
-    left: dict[Config, list[loop.Run]] = {}
+    sharing: dict[Config, list[loop.Run]] = {}
     for name, config in runs.items():
-        if (root / name).exists() and loop.is_complete(Workdir.open(root / name)):
-            print(f"{root / name} is complete")
-        else:
-            print(f"attention rate {config.model.attention_rate:g}")
-            left.setdefault(compile_key(config), []).append(loop.Run(config, root / name))
-    for together in left.values():
+        print(f"attention rate {config.model.attention_rate:g}")
+        sharing.setdefault(compile_key(config), []).append(loop.Run(config, root / name))
+    for together in sharing.values():
         failure = next((error for error in loop.run_together(together) if error is not None), None)
         if failure is not None:
             raise failure
 
 
 def measure(workdir: Workdir) -> list[dict[str, Any]]:
-    """The metrics of each seed at the last step, in float64."""
+    """The metrics of each seed that reached the end, in float64. Raises ValueError if none did."""
     config = workdir.config
-    _, state = workdir.restore(state_like(config))
+    step, state = workdir.restore(state_like(config), config.train.num_steps)
+    alive = seeds_alive_at(config, state, step)
+    if not alive.any():
+        raise ValueError(f"no seed of {workdir.path} reached step {step}: they all became NaN or infinite")
     rows = []
     for index, seed in enumerate(config.train.seeds):
+        if not alive[index]:
+            print(f"{workdir.path}: seed {seed} stopped at step {int(state.step[index])} and is left out")
+            continue
         params = {name: np.asarray(x[index]) for name, x in state.params.items()}
-        head = {"attention_rate": config.model.attention_rate, "seed": seed, "step": int(state.step[index])}
+        head = {"attention_rate": config.model.attention_rate, "seed": seed, "step": step}
         rows.append(head | clock_or_pizza.metrics(*as_addition(params, config.model)))
     return rows
 

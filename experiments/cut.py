@@ -39,7 +39,9 @@ PIECE = 500
 def define_flags() -> None:
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
     flags.DEFINE_integer("step", None, "The saved step to start from; default: the last.")
-    flags.DEFINE_integer("most", 0, "Number of muddy seeds to take, from the first; 0 means all.")
+    flags.DEFINE_integer(
+        "most", 0, "Number of muddy seeds to take, from the first; 0 means all.", lower_bound=0
+    )
     flags.DEFINE_integer("num_more", 4_000, f"Number of updates after the cut, a multiple of {PIECE}.")
     flags.DEFINE_integer("read_every", 1_000, f"Number of updates between readings, a multiple of {PIECE}.")
     flags.DEFINE_list(
@@ -176,6 +178,11 @@ def main() -> None:
     for name, value in (("num_more", flags.FLAGS.num_more), ("read_every", flags.FLAGS.read_every)):
         if value < PIECE or value % PIECE:
             raise ValueError(f"{name} must be a multiple of {PIECE}, got {value}")
+    if flags.FLAGS.num_more % flags.FLAGS.read_every:
+        raise ValueError(
+            f"num_more must be a multiple of read_every, which is {flags.FLAGS.read_every}, so that the end "
+            f"is read; got {flags.FLAGS.num_more}"
+        )
     unknown = set(flags.FLAGS.cuts) - {"every", "lightest", "neurons"}
     if unknown or not flags.FLAGS.cuts:
         raise ValueError(f"cuts must be of every, lightest, neurons, got {flags.FLAGS.cuts}")

@@ -1,9 +1,10 @@
 """Write a model of a workdir as a state dict with TransformerLens names.
 
-    python -m experiments.export_checkpoint --workdir runs/mainline --out model.npz
+    python -m experiments.export_checkpoint --workdir runs/mainline --out exported.npz
 
 --out ends in .npz or .safetensors. The tensors are those of the checkpoint, bit for bit. A state dict has no
-attention rate and scale; these go into model.json next to it, which import_checkpoint takes as --config.
+attention rate and scale; these go into exported.json next to it, which import_checkpoint takes as --config. A file
+that exists is not overwritten.
 Workdir, step and seed are chosen as for experiments.analyze.
 """
 
@@ -28,12 +29,16 @@ def main() -> None:
     out = Path(flags.FLAGS.out)
     if out.suffix not in (".npz", ".safetensors"):
         raise ValueError(f"out {out} must end in .npz or .safetensors")
+    about = out.with_suffix(".json")
+    for file in (out, about):
+        if file.exists():
+            raise ValueError(f"{file} exists, and nothing is overwritten: choose another --out")
     _, model = loading.load_model()
     record = convert.transformer_lens_record(model.config.model)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_state(out, convert.to_state_dict(model.params))
-    write_atomically(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-    print(f"wrote {out} and {out.with_suffix('.json')} (step {model.step}, seed {model.seed})")
+    write_atomically(about, json.dumps(record, indent=2) + "\n")
+    print(f"wrote {out} and {about} (step {model.step}, seed {model.seed})")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from modadd_jax.analysis.neurons import key_frequencies, read_neurons
 from modadd_jax.analysis.population.verdicts import wilson
 from modadd_jax.analysis.studies import lottery
 from modadd_jax.config import Config
+from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.records import write_record
 from modadd_jax.storage.workdir import Workdir
 from modadd_jax.training import parallel
@@ -31,8 +32,23 @@ def define_flags() -> None:
     distributed.define_flags()
     flags.DEFINE_string("workdir", None, "The run, as experiments.train wrote it.")
     flags.DEFINE_list("early", ["0", "50", "100", "200"], "Steps from which the final keys are predicted.")
-    flags.DEFINE_integer("most", 16, "Number of seeds that are trained to the steps after 0.")
+    flags.DEFINE_integer("most", 16, "Number of seeds that are trained to the steps after 0.", lower_bound=1)
     flags.DEFINE_string("out", None, "Where to write; default: the workdir.")
+
+
+def early_steps(given: list[str], config: Config) -> list[int]:
+    """The steps of --early in order. Raises ValueError for one at which the run has no state without cuts."""
+    last = min([config.train.num_steps, *config.train.cuts])
+    try:
+        steps = sorted({int(step) for step in given})
+    except ValueError as error:
+        raise ValueError(f"early must be whole numbers with commas between, got {','.join(given)}") from error
+    wrong = [step for step in steps if not 0 <= step <= last]
+    if wrong or not steps:
+        raise ValueError(
+            f"early must be steps from 0 to {last}, the end of the run or its first cut, got {','.join(given)}"
+        )
+    return steps
 
 
 def early_params(config: Config, steps: list[int], most: int):
@@ -107,17 +123,17 @@ def main() -> None:
     circuit.check_separable(config.model)
     if config.imported:
         raise ValueError("the end of training is compared with its start, and an imported model has none")
-    try:
-        steps = sorted({int(step) for step in flags.FLAGS.early})
-    except ValueError as error:
-        raise ValueError(
-            f"early must be whole numbers with commas between, got {','.join(flags.FLAGS.early)}"
-        ) from error
+    steps = early_steps(flags.FLAGS.early, config)
     distributed.join(min(config.train.num_seeds, flags.FLAGS.most))
     out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
-    state = workdir.restore(train.state_like(config))[1]
+    step, state = workdir.restore(train.state_like(config))
+    alive = np.flatnonzero(seeds_alive_at(config, state, step))
+    if not alive.size:
+        raise ValueError(f"no seed of {workdir.path} reached its last step: there are no final keys")
+    config = config.replace(seeds=[config.train.seeds[i] for i in alive])
+    params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
     with train.x64_of(config):
-        record = record_of(config, state.params, early_params(config, steps, flags.FLAGS.most))
+        record = record_of(config, params, early_params(config, steps, flags.FLAGS.most))
     about = {"run": workdir.path.name, "checkpoint": None}
     write_record(out / "lottery.json", "lottery", record, about)
     print(f"wrote {out / 'lottery.json'}")

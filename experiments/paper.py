@@ -59,7 +59,7 @@ def rounded(x: Any) -> Any:
 
 
 def deep_numbers(params: dict[str, np.ndarray], config: Config, row: dict[str, Any]) -> dict[str, Any]:
-    """What a row of summary.json lacks: `certificate` and `regression`."""
+    """What a row of summary.json lacks: summarize.DEEP."""
     proof = strategies.certify(params, config)
     exact = {name: jnp.asarray(x, jnp.float64) for name, x in params.items()}
     keys = [f["k"] for f in row["frequencies"]]
@@ -99,9 +99,12 @@ def main() -> None:
     circuit.check_separable(config.model)
     if config.model.is_circuit:
         raise ValueError("the claims are about a float32 program too, and a circuit has none")
+    if given.seed is not None and given.seed not in config.train.seeds:
+        raise ValueError(f"seed {given.seed} is none of the {config.train.num_seeds} seeds of {workdir.path}")
     out = loading.ensure_directory(Path(given.out).absolute() if given.out else workdir.path)
     with tqdm(total=config.train.num_seeds, unit="seed", disable=None) as bar:
-        summary = rounded(summarize.summary_of(workdir, given.step, out, bar, keep=True))
+        summary = summarize.summary_of(workdir, given.step, out, bar, keep=True)
+    summary = rounded(summary) | {"config": summary["config"]}  # exact: a restart compares it
     rows = summary["seeds"]
 
     def write() -> None:

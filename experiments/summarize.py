@@ -39,6 +39,7 @@ from modadd_jax.training import step as training_step
 from modadd_jax.training.loop import saved_steps
 
 SUMMARY_FILE = "summary.json"
+DEEP = ("certificate", "regression")  # of a row, by experiments.paper
 
 
 def define_flags() -> None:
@@ -56,24 +57,35 @@ def write(out: Path, record: dict[str, Any], text: str, about: dict[str, Any]) -
 
 
 def is_of(summary: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Whether a summary is of this checkpoint and config, with every statistic of today."""
-    version, known = schema_of("summary").version, {entry.name for entry in STATISTICS}
-    has_all = set(summary.get("distributions", ())) == known and summary.get("schema_version") == version
+    """Whether a summary is of this checkpoint and config."""
     wanted = json.loads(json.dumps(given))  # with lists for tuples
-    return has_all and all(summary.get(name) == value for name, value in wanted.items())
+    return all(summary.get(name) == value for name, value in wanted.items())
+
+
+def has_all(summary: dict[str, Any]) -> bool:
+    """Whether a summary has every statistic of today."""
+    version, known = schema_of("summary").version, {entry.name for entry in STATISTICS}
+    return set(summary.get("distributions", ())) == known and summary.get("schema_version") == version
 
 
 def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: bool) -> dict[str, Any]:
-    """summary.json of one saved step, written into `out`; what is there already is kept if `keep`."""
+    """summary.json of one saved step, written into `out`.
+
+    One that is there of the same weights is kept if `keep`; what experiments.paper added to it always is.
+    """
     config = workdir.config
     step, state = workdir.restore(training_step.state_like(config), step)
     checkpoint = {"step": step, "params_sha256": sha256_of_params(state.params)}
     given = {"checkpoint": checkpoint, "config": config.to_dict()}
-    there = read_json(out / SUMMARY_FILE) if keep else None
-    if there is not None and is_of(there, given):
+    there = read_json(out / SUMMARY_FILE)
+    if there is not None and not is_of(there, given):
+        there = None
+    if there is not None and keep and has_all(there):
         bar.update(config.train.num_seeds)
         return there
     record = {"config": given["config"]} | summarize_seeds(config, state, step, bar.update)
+    for row, old in zip(record["seeds"], there["seeds"] if there else [], strict=False):
+        row |= {name: old[name] for name in DEEP if name in old}
     text = document_text(document(record | given))
     return write(out, record, text, {"run": workdir.path.name, "checkpoint": checkpoint})
 

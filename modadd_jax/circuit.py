@@ -48,7 +48,9 @@ class Circuit(_Tables):
     def __new__(cls, u, v, w_logit, s_a=..., s_b=...):
         # Not None: JAX builds circuits of axes and specs, in which None has a meaning of its own.
         if s_a is ... or s_b is ...:
-            like = np.asarray(u) if isinstance(u, list) else u
+            like = u if hasattr(u, "shape") else np.asarray(u)
+            if len(like.shape) < 2:
+                raise ValueError(f"u must be a table of shape (p, m), got shape {like.shape}")
             zeros = np.zeros((*like.shape[:-1], like.shape[-2]), like.dtype)
             s_a, s_b = (zeros if x is ... else x for x in (s_a, s_b))
         return super().__new__(cls, u, v, w_logit, s_a, s_b)

@@ -1,8 +1,7 @@
 """The config of a run: the model, the training, and the checks on both.
 
-A `Config` is immutable and hashable, so it can be a static argument of a jitted
-function. Every field of its two parts is a flag of `experiments.train`; `config.json` in a workdir is
-`Config.to_dict()`. Checks run when a config is made, before any work.
+A `Config` is immutable and hashable, so it can be a static argument of a jitted function. Every field of its
+two parts is a flag of `experiments.train`; `config.json` in a workdir is `Config.to_dict()`.
 """
 
 import dataclasses
@@ -67,6 +66,7 @@ def _check_seeds(seeds: tuple) -> None:
 
 def _fields_of_seeds(seeds: Iterable[int]) -> dict[str, Any]:
     """The fields of `TrainConfig` that name these seeds: a range where they are one, else a list."""
+    _require(isinstance(seeds, Iterable), f"seeds must be a list of whole numbers, got {seeds!r}")
     seeds = tuple(seeds)
     _require(len(seeds) >= 1, "seeds must name at least one seed, got none")
     _check_seeds(seeds)
@@ -111,8 +111,8 @@ class ModelConfig:
             0.0 <= self.attention_rate <= 1.0,
             f"attention_rate must be in [0, 1], got {self.attention_rate}",
         )
-        if not _is_fraction(self.attention_scale):
-            _require_choice("attention_scale", self.attention_scale, SCALES)
+        known = (scale := self.attention_scale) in SCALES or _is_fraction(scale)
+        _require(known, f"attention_scale must be 1/n_ctx, 1 or a number in (0, 1), got {scale!r}")
         _require_choice("architecture", self.architecture, ARCHITECTURES)
         if self.is_circuit:
             free = ("p", "d_mlp", "eq_token", "separate_vocab", "architecture", "task")
@@ -187,12 +187,12 @@ class TrainConfig:
     train_fraction: float = 0.8  # share of the p^2 ordered pairs in the training set, in (0, 1]
     num_steps: int = 10_000  # number of full-batch updates
     learning_rate: float = 1e-3  # learning rate of the optimiser, positive
-    weight_decay: float = 1.0  # decoupled weight decay, multiplied by the learning rate as in PyTorch
-    beta1: float = 0.9  # decay of the mean gradient (AdamW), or momentum
-    beta2: float = 0.98  # decay of the mean squared gradient (AdamW)
+    weight_decay: float = 1.0  # weight decay, times the learning rate as in PyTorch; adam, adagrad: none
+    beta1: float = 0.9  # decay of the mean gradient, or momentum
+    beta2: float = 0.98  # decay of the mean squared gradient
     warmup_steps: int = 10  # steps in which the learning rate rises linearly from 0
     optimizer: str = "adamw"  # of optax: adamw | muon | lion | lamb | sgd; without decay: adam | adagrad
-    final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step
+    final_rate: float = 1.0  # share of the learning rate that a cosine leaves at the last step, in [0, 1]
     final_decay: float = 1.0  # the same share of the weight decay, may be above 1 (AdamW)
     enlarged: int = 0  # number of random frequencies whose waves in W_E and W_U start three times as large
     cut_steps: str = ""  # steps at which a key of muddy seeds is cut: 2500+5000:2 (:2 is the cut_keep there)
@@ -229,7 +229,8 @@ class TrainConfig:
         _require_choice("precision", self.precision, PRECISIONS)
         _require_choice("optimizer", self.optimizer, OPTIMIZERS)
         _require_choice("cut_rule", self.cut_rule, CUT_RULES)
-        for name in ("final_rate", "final_decay", "enlarged"):
+        _require(0.0 <= self.final_rate <= 1.0, f"final_rate must be in [0, 1], got {self.final_rate}")
+        for name in ("final_decay", "enlarged"):
             value = getattr(self, name)
             _require(0 <= value < float("inf"), f"{name} must be at least 0, got {value}")
         _require(
@@ -313,6 +314,8 @@ class Config:
         )
         if not self.imported:
             tasks.check_training(self.model, self.train)
+        most, k = (self.model.p - 1) // 2, self.train.enlarged
+        _require(k <= most, f"enlarged must be at most {most} at p={self.model.p}, got {k}")
         _require(
             self.n_train >= 1,
             f"train_fraction={self.train.train_fraction} leaves no training pair at p={self.model.p}",
@@ -347,11 +350,12 @@ class Config:
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "Config":
         """Inverse of `to_dict`. Raises ValueError for unknown or missing fields."""
+        _require(isinstance(record, dict), f"config must be a dict, got {type(record).__name__}")
         imported = record.get("imported", False)
         parts: dict[str, Any] = {}
         for part, kind in (("model", ModelConfig), ("train", TrainConfig))[: 1 if imported else 2]:
             known = {field.name for field in dataclasses.fields(kind)}
-            _require(part in record, f"config has no {part!r} part")
+            _require(isinstance(record.get(part), dict), f"config has no {part!r} part")
             given = set(record[part]) | (known & set(ADDED_LATER))
             _require(
                 given == known, f"config part {part!r}: unknown or missing fields {sorted(given ^ known)}"

@@ -71,6 +71,6 @@ def preset(name: str) -> Config:
     >>> preset("quick").model.p
     59
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -50,9 +50,9 @@ def _type(module, flags, out, err, prepare):
 
 
 def command(module, *words):
-    """`python -m experiments.<module>` with the flags, split at spaces, to its end."""
+    """`python -m experiments.<module>`, or one of another package, with the flags, to its end."""
     words = " ".join(words).split()
-    code = importlib.import_module(f"experiments.{module}")
+    code = importlib.import_module(module if "." in module else f"experiments.{module}")
     defined, argv, form = set(flags.FLAGS), sys.argv, warnings.formatwarning
     out, err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:

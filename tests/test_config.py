@@ -29,10 +29,13 @@ NAN, INF = float("nan"), float("inf")
         ({"attention_rate": 1.5}, r"attention_rate must be in \[0, 1\], got 1.5"),
         ({"attention_rate": NAN}, r"attention_rate must be in \[0, 1\], got nan"),
         ({"attention_rate": "1"}, "attention_rate must be float, got '1'"),
-        ({"attention_scale": "2"}, "attention_scale must be one of 1/n_ctx, 1, got '2'"),
+        ({"attention_scale": "2"}, r"attention_scale must be 1/n_ctx, 1 or a number in \(0, 1\), got '2'"),
         ({"attention_scale": 1}, "attention_scale must be str, got 1"),
-        ({"attention_scale": "0"}, "attention_scale must be one of 1/n_ctx, 1, got '0'"),
-        ({"attention_scale": "nan"}, "attention_scale must be one of 1/n_ctx, 1, got 'nan'"),
+        ({"attention_scale": "0"}, r"attention_scale must be 1/n_ctx, 1 or a number in \(0, 1\), got '0'"),
+        (
+            {"attention_scale": "nan"},
+            r"attention_scale must be 1/n_ctx, 1 or a number in \(0, 1\), got 'nan'",
+        ),
         ({"eq_token": 1}, "eq_token must be bool, got 1"),
         ({"biases": "on"}, "biases must be one of off, mlp, frozen, got 'on'"),
         ({"init": "xavier"}, "init must be one of orthogonal, gbmi, nanda, got 'xavier'"),
@@ -67,6 +70,7 @@ def test_bad_model(changes, message):
         ({"beta2": -0.1}, r"beta2 must be in \[0, 1\), got -0.1"),
         ({"beta2": NAN}, r"beta2 must be in \[0, 1\), got nan"),
         ({"warmup_steps": -1}, "warmup_steps must be at least 0, got -1"),
+        ({"final_rate": 3.0}, r"final_rate must be in \[0, 1\], got 3.0"),
         ({"loss": "hinge"}, "loss must be one of log1p, standard, got 'hinge'"),
         ({"dtype": "bfloat16"}, "dtype must be one of float32, float64, got 'bfloat16'"),
         ({"forward": "fast"}, "forward must be one of auto, plain, folded, got 'fast'"),
@@ -89,6 +93,8 @@ def test_bad_training(changes, message):
         ({"forward": "folded", "attention_rate": 0.5}, "forward=folded needs attention_rate=1, got 0.5"),
         ({"train_fraction": 0.01, "p": 5}, "train_fraction=0.01 leaves no training pair at p=5"),
         ({"width": 3, "depth": 2}, "unknown config fields: depth, width"),
+        ({"enlarged": 6, "p": 11}, "enlarged must be at most 5 at p=11, got 6"),
+        ({"seeds": 3}, "seeds must be a list of whole numbers, got 3"),
     ],
 )
 def test_bad_combination(changes, message):

@@ -121,6 +121,7 @@ CIRCUIT = problems.circuit(PROBLEM)
 ZEROS = {name: np.zeros(x.shape, np.float32) for name, x in param_shapes(CONFIG.model).items()}
 BAD = {
     "preset": (lambda: ma.preset("mine"), "unknown preset 'mine'"),
+    "preset kind": (lambda: ma.preset(["quick"]), r"unknown preset \['quick'\]"),
     "config p": (lambda: ma.Config().replace(p=2), "p must be at least 3, got 2"),
     "train config": (lambda: ma.train({"p": 5}, "runs/x"), "config must be a Config.*got dict"),
     "train path": (lambda: ma.train(CONFIG, None), "path must be the name of a directory, got None"),
@@ -158,6 +159,19 @@ BAD = {
     "read complex": (
         lambda: ma.read(CIRCUIT._replace(u=CIRCUIT.u + 1j)),
         "u must hold real numbers, got c",
+    ),
+    "read share kind": (lambda: ma.read(CIRCUIT, "a"), r"min_share must be in \(0, 1\], got 'a'"),
+    "circuit of a row": (
+        lambda: ma.Circuit(np.zeros(3), np.zeros(3), np.zeros(3)),
+        r"u must be a table of shape \(p, m\), got shape \(3,\)",
+    ),
+    "curves of a run": (
+        lambda: ma.figures.training_curves(CIRCUIT.u.shape[0]),
+        r"rows must be records, as of run.metrics\(\), got int",
+    ),
+    "import accuracy": (
+        lambda: ma.import_model({"x": np.zeros(2)}, min_accuracy="a"),
+        r"min_accuracy must be in \[0, 1\], got 'a'",
     ),
     "read words": (lambda: ma.read(CIRCUIT._replace(s_a="none")), "s_a must hold real numbers, got <U4"),
     "read nan": (

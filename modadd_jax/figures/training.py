@@ -42,8 +42,11 @@ def training_curves(rows: Iterable[Mapping], seed: int | None = None) -> Figure:
         min_margin (a logit difference); None or NaN where there is no value.
       seed: draw this one alone; all seeds by default, a line each.
     Raises:
-      ValueError: if there is no row (of that seed).
+      ValueError: if there is no row (of that seed), or `rows` are no records: those of a run are
+        `run.metrics()`.
     """
+    if not isinstance(rows, Iterable):
+        raise ValueError(f"rows must be records, as of run.metrics(), got {type(rows).__name__}")
     seeds: dict[int, list[Mapping]] = {}
     for row in rows:
         if seed is None or row["seed"] == seed:

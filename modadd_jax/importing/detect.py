@@ -201,8 +201,8 @@ def read_weights(
       given: what goes before the config's: attention_rate, attention_scale, separate_vocab, n_heads, task.
     Raises: ValueError as `import_model`.
     """
-    if not 0 <= min_accuracy <= 1:
-        raise ValueError(f"min_accuracy must be in [0, 1], got {min_accuracy}")
+    if not isinstance(min_accuracy, (int, float)) or not 0 <= min_accuracy <= 1:
+        raise ValueError(f"min_accuracy must be in [0, 1], got {min_accuracy!r}")
     found, rows, refused = matches_of(tensors.state, source), [], []
     for one in found:
         try:

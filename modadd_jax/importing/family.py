@@ -30,12 +30,17 @@ def files_of(weights: str) -> list[Path]:
 
 
 def numbers_of(files: Sequence[Path]) -> list[int]:
-    """The last number in the name of each file. Raises ValueError where there is none, or one twice."""
+    """The last number in the name of each file.
+
+    Raises ValueError where there is none, one twice, or one of 2^31 or more: steps and seeds are int32.
+    """
     numbers = []
     for file in files:
         found = re.findall(r"\d+", file.stem)
         if not found:
             raise ValueError(f"{file} has no number in its name: it should say which step or seed it is")
+        if int(found[-1]) >= 2**31:
+            raise ValueError(f"{file}: {found[-1]} is too large for a step or a seed, which are below 2^31")
         if int(found[-1]) in numbers:
             raise ValueError(f"{file}: number {int(found[-1])} comes twice")
         numbers.append(int(found[-1]))

@@ -23,7 +23,7 @@ GAMMAS = """\
 own neurons to total: each source of frequency 2k, as the γ that has the same effect (the flattest profile has
 0.13). γ*: the flattest γ for this t₀. coherence: 1 if all components at 2k are in phase with 2 phi. right
 logit: the frequency's share of the right logit, on average; where silent: at the a-b where its
-|cos(w(a-b)/2)| is smallest."""
+|cos(w(a-b)/2 + delta)| is smallest."""
 
 STEPS = {
     "primary": "cos x",
@@ -88,7 +88,7 @@ def gamma_table(record: Mapping[str, Any]) -> Table:
         "What removes the dependence of the logits on a-b: each source of frequency 2k, as the γ that has "
         "the same effect. flatness: standard deviation divided by mean of the profile over a-b, with and "
         "without the secondary component of the neurons. γ*: the flattest γ for this t₀. right logit: the "
-        "frequency's share of it; where silent: the same where |cos(w(a-b)/2)| is smallest."
+        "frequency's share of it; where silent: the same where |cos(w(a-b)/2 + delta)| is smallest."
     )
     return _table("secondary", caption, record, columns)
 

@@ -94,11 +94,6 @@ def summary(rows: list[dict]) -> str:
     return text + f"  test accuracy {worst('test_accuracy', min):.4f}"
 
 
-def is_complete(workdir: Workdir) -> bool:
-    """Whether the last step of the run is saved."""
-    return workdir.config.train.num_steps in workdir.steps()
-
-
 @contextlib.contextmanager
 def opened(run: Run, resume: bool) -> Iterator[Start]:
     """The workdir of the run, locked for this process, and the state from which it goes on.

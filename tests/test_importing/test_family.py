@@ -76,6 +76,8 @@ def test_a_family_that_is_none_is_refused_before_anything_is_written(tmp_path):
     cases["there is no file that ends in"] = f"--weights={folder}/*.pt"
     write_state(folder / "again_02.npz", {"x": np.ones(2)})
     cases["number 2 comes twice"] = f"--weights={folder}/*2.npz"
+    write_state(folder / "time_1700000000005.npz", {"x": np.ones(2)})
+    cases["1700000000005 is too large for a step"] = f"--weights={folder}/time_*.npz"
     write_state(folder / "b_0.npz", CONVENTIONS["two_embedding_mlp"].example(circuit()))
     cases["b_0.npz: no convention (one_hot_mlp) has tensors"] = f"--weights={folder}/*[0-1].npz"
     for message, line in cases.items():

@@ -35,11 +35,11 @@ def needs_hooked_transformer():
 
 
 def exported(path, rate, scale, **changes):
-    """Writes model.npz and model.json; returns the logits [p, p, p] of its tokens, by NumPy."""
+    """Writes exported.npz and exported.json; returns the logits [p, p, p] of its tokens, by NumPy."""
     state = random_state("transformer_lens", **changes)
     params, config = convert.from_state_dict(state, "transformer_lens", rate, scale)
-    write_state(path / "model.npz", convert.to_state_dict(params))
-    (path / "model.json").write_text(json.dumps(convert.transformer_lens_record(config)))
+    write_state(path / "exported.npz", convert.to_state_dict(params))
+    (path / "exported.json").write_text(json.dumps(convert.transformer_lens_record(config)))
     return config, logits_of(state, "transformer_lens", 7, rate, config.kappa, config.separate_vocab)
 
 

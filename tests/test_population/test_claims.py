@@ -106,7 +106,9 @@ def test_text_and_figures_show_the_record(rows):
 
 def test_the_command_reads_a_run_and_goes_on_where_it_was(tmp_path):
     run, out = tmp_path / "run", tmp_path / "out"
-    result = command("train", TINY, f"--num_steps=50 --num_seeds=2 --workdir={run}")
+    # A third has more digits than summary.json keeps of the other numbers.
+    third = f"--weight_decay={1 / 3} --num_steps=50 --num_seeds=2"
+    result = command("train", TINY, third, f"--workdir={run}")
     assert result.returncode == 0, result.stderr
     result = command("paper", f"--workdir={run} --out={out} --noprove")
     assert result.returncode == 0, result.stderr
@@ -119,3 +121,13 @@ def test_the_command_reads_a_run_and_goes_on_where_it_was(tmp_path):
     assert all(0 <= row["certificate"]["float32"] <= row["certificate"]["real"] <= 1 for row in rows)
     assert (out / "claims.md").read_text() in result.stdout
     assert {claim["n"] for claim in json.loads((out / "claims.json").read_text())["claims"]} <= {0, 2}
+
+    # Read again by either command: what was proven stays.
+    proven = [row["certificate"] for row in rows]
+    for again in ("paper --noprove", "summarize"):
+        result = command(*again.split(), f"--workdir={run} --out={out}")
+        assert result.returncode == 0, result.stderr
+        rows = json.loads((out / "summary.json").read_text())["seeds"]
+        assert [row["certificate"] for row in rows] == proven
+    result = command("paper", f"--workdir={run} --out={out} --seed=5")
+    assert (result.returncode, result.stderr) == (2, f"error: seed 5 is none of the 2 seeds of {run}\n")

@@ -14,6 +14,7 @@ from modadd_jax.constructed import circuit_of
 from modadd_jax.figures import secondary as figures
 from modadd_jax.report.secondary import document
 from modadd_jax.report.study import document_text
+from tests import problems
 from tests.test_studies.test_secondary import CIRCUITS, P, group, slow_logits, study
 
 
@@ -87,3 +88,12 @@ def test_figures():
     bars = figures.ablations(found)
     r2 = artists(bars, "logit variance explained")
     np.testing.assert_allclose([bar.get_width() for bar in r2], [e.r2 for e in found.effects.values()])
+
+
+def test_where_a_key_is_silent_when_u_and_v_differ_in_phase():
+    """The phases of phases_apart are 2.3 rad apart, so delta is 1.15 and |cos| is smallest at d = 12."""
+    record = secondary_record(
+        secondary.study(summary.read(problems.circuit(problems.PROBLEMS["phases_apart"])))
+    )
+    assert abs(np.cos(np.pi * 6 * 12 / 23 + 1.15)) < 0.12
+    assert record["frequencies"][0]["right_logit_share"]["a_minus_b"] == 12

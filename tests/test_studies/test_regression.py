@@ -1,11 +1,13 @@
 """Clock against pizza by regression: closed-form answers of constructed models, and a brute-force fit."""
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
 from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.studies import clock_or_pizza as algorithm
 from modadd_jax.analysis.studies import regression
 from modadd_jax.circuit import all_logits, fold
 from modadd_jax.constructed import Group, circuit_of, uniform_nodes
@@ -109,14 +111,10 @@ def test_frequencies_taken_from_the_tables_are_those_taken_from_the_embedding(na
     if name == "random":  # every parameter, and so the skip path, at work
         rng = np.random.default_rng(1)
         params = {name: jnp.asarray(rng.normal(size=x.shape)) for name, x in param_shapes(config).items()}
-    tables = regression.study_circuit(fold(params, config), keys)
-    weights = regression.study_params(params, config, keys)
-    assert tables.removed == weights.removed
-    np.testing.assert_allclose(tables.model, weights.model, rtol=1e-9)
-    np.testing.assert_allclose(tables.without_2k, weights.without_2k, rtol=1e-9)
-    for own, other in zip(tables.circles, weights.circles, strict=True):
-        np.testing.assert_allclose(own.alone, other.alone, rtol=1e-9)
-        np.testing.assert_allclose(own.with_2k, other.with_2k, rtol=1e-9)
+    keep = jnp.zeros(config.p // 2 + 1, bool).at[jnp.array(keys)].set(True)
+    tables = regression.keep_inputs(fold(params, config), keep)
+    weights = fold(algorithm.isolate(params, config, keep, jnp.ones_like(keep)), config)
+    chex.assert_trees_all_close(tables, weights, rtol=1e-9, atol=1e-12)
 
 
 def test_only_the_frequencies_named_are_left():

@@ -16,6 +16,11 @@ def _keys(row: Row) -> list[int] | None:
     return sorted(f["k"] for f in row["frequencies"]) if "frequencies" in row else None
 
 
+def _same(first: object, other: object) -> bool:
+    """Whether both are known and equal: a seed that is not finite has no weights and no keys."""
+    return first is not None and first == other
+
+
 def agreement(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     """Counts over the seeds that both runs have, and medians over the seeds of the other run.
 
@@ -37,8 +42,8 @@ def agreement(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     clean = wilson(sum(row["verdict"] == "clean" for row in rows), len(rows))
     return {
         "seeds": len(pairs),
-        "same_weights": sum(a.get("params_sha256") == b.get("params_sha256") for a, b in pairs),
-        "same_keys": sum(_keys(a) == _keys(b) for a, b in pairs),
+        "same_weights": sum(_same(a.get("params_sha256"), b.get("params_sha256")) for a, b in pairs),
+        "same_keys": sum(_same(_keys(a), _keys(b)) for a, b in pairs),
         "same_verdict": sum(a["verdict"] == b["verdict"] for a, b in pairs),
         "all_right": sum(row.get("accuracy") == 1 for row in rows),
         "clean": clean._asdict(),

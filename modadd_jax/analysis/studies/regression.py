@@ -8,14 +8,13 @@ For each key frequency k two functions of the input and the class, fitted by lea
 and a third, pizza with accompanying, which has cos(w_k(a-b)) cos(w_k(a+b-c)) next to the second: what Zhong
 et al.'s accompanying pizza, the circle at 2k, adds. They are fitted to the logits of the model, and to those
 of the same model whose embedding lacks some frequencies.
-The functions of arrays are pure and unbatched; `study_circuit` and `study_params` run eagerly.
+The functions of arrays are pure and unbatched; `study_circuit` runs eagerly.
 Letters in shapes: p modulus, F key frequencies, K = floor(p/2) + 1 frequencies with the constant.
 Source: docs/theory.md section 2.10; Zhong et al., arXiv 2306.17844, section 3 and its tables.
 """
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,8 +26,6 @@ from modadd_jax.analysis import fourier
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.circuit import Circuit
-from modadd_jax.config import ModelConfig
-from modadd_jax.model import Params
 
 
 class Shares(NamedTuple):
@@ -115,35 +112,6 @@ def _circuit_shares(circuit: Circuit, keep: jax.Array, keys: jax.Array, delta: j
     return shares(to_difference_coordinates(circuits.all_logits(keep_inputs(circuit, keep))), keys, delta)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _params_shares(params: Params, config: ModelConfig, keep, keys, delta) -> Shares:
-    kept = clock_or_pizza.isolate(params, config, keep, jnp.ones_like(keep))
-    return shares(to_difference_coordinates(clock_or_pizza.all_logits(kept, config)), keys, delta)
-
-
-def _study(fit: Callable[..., Shares], keys: Sequence[int], p: int, delta: Sequence[float] | None):
-    """Regression of `fit`(keep [K], keys [F], delta [F]) -> Shares of the model that keeps those."""
-    keys = [int(k) for k in keys]
-    bad = [k for k in keys if k not in range(1, (p + 1) // 2)]
-    if bad or len(set(keys)) < len(keys):
-        raise ValueError(f"keys must be different frequencies in 1..{(p - 1) // 2} at p={p}, got {keys}")
-    shift = np.zeros(len(keys)) if delta is None else np.asarray(delta, float)
-    frequencies = np.arange(p // 2 + 1)
-    everything = np.ones(frequencies.size, bool)
-    removed = sorted({double(k, p) for k in keys} - set(keys))
-
-    def at(keep, places):
-        return fit(jnp.asarray(keep), jnp.array([keys[i] for i in places], int), jnp.asarray(shift[places]))
-
-    every = list(range(len(keys)))
-    circles = tuple(
-        Circle(k, at(frequencies == k, [i]), at(np.isin(frequencies, [k, double(k, p)]), [i]))
-        for i, k in enumerate(keys)
-    )
-    lacking = everything & ~np.isin(frequencies, removed)
-    return Regression(at(everything, every), at(lacking, every), tuple(removed), circles)
-
-
 def study_circuit(circuit: Circuit, keys: Sequence[int], delta: Sequence[float] | None = None) -> Regression:
     """Regression of a circuit, eagerly.
 
@@ -155,25 +123,26 @@ def study_circuit(circuit: Circuit, keys: Sequence[int], delta: Sequence[float] 
       ValueError: for a frequency out of range or named twice.
     """
     circuit = circuits.as_float64(circuit)
+    keys, p = [int(k) for k in keys], circuit.u.shape[0]
+    bad = [k for k in keys if k not in range(1, (p + 1) // 2)]
+    if bad or len(set(keys)) < len(keys):
+        raise ValueError(f"keys must be different frequencies in 1..{(p - 1) // 2} at p={p}, got {keys}")
+    shift = np.zeros(len(keys)) if delta is None else np.asarray(delta, float)
+    frequencies = np.arange(p // 2 + 1)
+    everything = np.ones(frequencies.size, bool)
+    removed = sorted({double(k, p) for k in keys} - set(keys))
 
-    def fit(*arguments):
-        return _circuit_shares(circuit, *arguments)
+    def at(keep, places):
+        named = jnp.array([keys[i] for i in places], int)
+        return _circuit_shares(circuit, jnp.asarray(keep), named, jnp.asarray(shift[places]))
 
-    return _study(fit, keys, circuit.u.shape[0], delta)
-
-
-def study_params(params: Params, config: ModelConfig, keys: Sequence[int]) -> Regression:
-    """Regression of a model of any attention rate, by its forward pass: frequencies are taken from W_E.
-
-    Where attention is constant it is that of the circuit. Where it is not, the pattern of attention
-    follows the edited embedding. Raises ValueError as `study_circuit`.
-    """
-    params = circuits.as_float64(params)
-
-    def fit(*arguments):
-        return _params_shares(params, config, *arguments)
-
-    return _study(fit, keys, config.p, None)
+    every = list(range(len(keys)))
+    circles = tuple(
+        Circle(k, at(frequencies == k, [i]), at(np.isin(frequencies, [k, double(k, p)]), [i]))
+        for i, k in enumerate(keys)
+    )
+    lacking = everything & ~np.isin(frequencies, removed)
+    return Regression(at(everything, every), at(lacking, every), tuple(removed), circles)
 
 
 def _numbers(found: Shares) -> dict[str, float | None]:

@@ -107,11 +107,12 @@ def _frequency_record(study: Study, index: int) -> dict[str, Any]:
 
 
 def _right_logit_share(study: Study, index: int) -> dict[str, Any]:
-    """The frequency's share of the right logit: over all inputs, and where |cos(w d/2)| is smallest."""
-    measured = np.asarray(study.reading.frequencies[index].measured.real)
+    """The frequency's share of the right logit: over all inputs, and where |cos(w d/2 + delta)| is smallest."""
+    read = study.reading.frequencies[index]
+    measured = np.asarray(read.measured.real)
     right = np.asarray(study.reading.logits[:, :, 0].mean(axis=1))  # [p (d)]
-    p, k = right.size, int(study.frequencies[index].k)
-    silent = int(np.argmin(np.abs(np.cos(np.pi * k * np.arange(p) / p))))
+    half_angle = np.pi * int(read.k) * np.arange(right.size) / right.size + float(read.waveform.delta)
+    silent = int(np.argmin(np.abs(np.cos(half_angle))))
     mean, there = (
         m / r if r > 0 else None
         for m, r in ((measured.mean(), right.mean()), (measured[silent], right[silent]))
