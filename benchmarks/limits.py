@@ -1,4 +1,4 @@
-"""The peak rates of a machine, and the operations and bytes of a training step."""
+"""The peak rates of a machine, and the operations of a training step."""
 
 import statistics
 
@@ -7,21 +7,23 @@ import jax.numpy as jnp
 
 from benchmarks import timing
 from modadd_jax.config import Config
-from modadd_jax.training import step as train
+
+SIZE = 2048  # rows and columns of the matrices
+BYTES = 2**28
 
 
-def gemm_rate(size: int = 2048, repeats: int = 7) -> float:
+def gemm_rate(repeats: int = 7) -> float:
     """Float32 GFLOP/s of a square matrix product, the median of `repeats`."""
-    x = jax.random.normal(jax.random.key(0), (size, size), jnp.float32)
+    x = jax.random.normal(jax.random.key(0), (SIZE, SIZE), jnp.float32)
     product = jax.jit(lambda x: jnp.matmul(x, x, precision="highest"))
     wall, _, _ = timing.repeated(product, x, repeats=repeats)
-    return 2 * size**3 / statistics.median(wall) / 1e9
+    return 2 * SIZE**3 / statistics.median(wall) / 1e9
 
 
-def memory_rate(mebibytes: int = 256, repeats: int = 7) -> float:
-    """GB/s of reading one array and writing another, each far larger than a cache."""
-    x = jnp.zeros(mebibytes * 2**18, jnp.float32)
-    wall, _, _ = timing.repeated(jax.jit(lambda x: x + 1), x, repeats=repeats)
+def memory_rate() -> float:
+    """GB/s of reading one array and writing another, each far larger than a cache; the median of seven."""
+    x = jnp.zeros(BYTES // 4, jnp.float32)
+    wall, _, _ = timing.repeated(jax.jit(lambda x: x + 1), x, repeats=7)
     return 2 * x.nbytes / statistics.median(wall) / 1e9
 
 
@@ -34,9 +36,3 @@ def folded_flops(config: Config, n_pairs: int) -> int:
     fold = model.p * model.d_model * (model.d_model + model.d_mlp + model.p)
     fold += model.d_mlp * model.d_model * model.p + model.d_model**3
     return 3 * 2 * (n_pairs * model.d_mlp * model.p + fold)
-
-
-def least_bytes(config: Config) -> int:
-    """Bytes that one step moves even if all activations stay in cache: the state, read and written."""
-    one = train.state_like(config.replace(num_seeds=1))
-    return 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(one))

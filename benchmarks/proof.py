@@ -91,7 +91,7 @@ def of_seed(model: Any, rng: np.random.Generator) -> dict[str, Any]:
         "extra": len(hints.extra),
         "events": record["constants"]["events"],
         "share": record["operations_share"],
-        "steps": {name: (sum(n.values()) - n["index"]) / brute for name, n in steps.items()},
+        "steps": {name: operations.without_index(n) / brute for name, n in steps.items()},
         "left": record["constants"]["left"],
         "stages": record["stages"],
         "proven_real": record["real"]["proven_inputs"],

@@ -2,9 +2,9 @@
 
     python -m experiments.export_checkpoint --workdir runs/mainline --out exported.npz
 
---out ends in .npz or .safetensors. The tensors are those of the checkpoint, bit for bit. A state dict has no
-attention rate and scale; these go into exported.json next to it, which import_checkpoint takes as --config. A file
-that exists is not overwritten.
+--out ends in .npz or .safetensors, and no file is overwritten. The tensors are those of the checkpoint, bit
+for bit. A state dict has no attention rate and scale; these go into exported.json next to it, which
+import_checkpoint takes as --config.
 Workdir, step and seed are chosen as for experiments.analyze.
 """
 

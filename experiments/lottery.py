@@ -46,7 +46,7 @@ def early_steps(given: list[str], config: Config) -> list[int]:
     wrong = [step for step in steps if not 0 <= step <= last]
     if wrong or not steps:
         raise ValueError(
-            f"early must be steps from 0 to {last}, the end of the run or its first cut, got {','.join(given)}"
+            f"early must be steps from 0 to {last}, the end of the run or its first cut, got {wrong or given}"
         )
     return steps
 

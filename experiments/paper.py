@@ -25,6 +25,7 @@ from experiments import cli, loading, summarize
 from modadd_jax import circuit, float64
 from modadd_jax.analysis.certificates import strategies
 from modadd_jax.analysis.population import claims
+from modadd_jax.analysis.population.statistics import analysed
 from modadd_jax.analysis.studies import regression
 from modadd_jax.config import Config
 from modadd_jax.figures import paper as figures
@@ -115,7 +116,7 @@ def main() -> None:
         _, state = workdir.restore(train.state_like(config), summary["checkpoint"]["step"])
         prove_all(rows, state, config, write)
     write()
-    read = claims.analysed(rows)
+    read = analysed(rows)
     if not read:
         raise ValueError(f"no seed of {workdir.path} could be read: all stopped before the step")
     seed = read[0]["seed"] if given.seed is None else given.seed

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from modadd_jax.analysis.population.claims import QUANTITIES, Quantity, analysed, by_n_keys
+from modadd_jax.analysis.population.claims import QUANTITIES, Quantity, by_n_keys
+from modadd_jax.analysis.population.statistics import analysed
 from modadd_jax.figures import style
 from modadd_jax.figures.population import log_axis, spots
 

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from modadd_jax import figures
-from modadd_jax.analysis import lens
+from modadd_jax.analysis import closed_form, lens
 from modadd_jax.analysis import reading as readings
 from modadd_jax.analysis.bounds.table import summarize_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
@@ -115,7 +115,7 @@ def additive_part(subject: Subject, numbers: Mapping[str, Any]) -> dict[str, Any
     return readings.plain(readings.answers(logits)) | {
         "additive_part": {
             "pre_share": float(nearest.pre_share),
-            "logit_share": float(1 - ((logits - part) ** 2).sum() / (logits**2).sum()),
+            "logit_share": float(closed_form.explained(logits, part)),
             **{name: numbers[name] for name in ("accuracy", "cross_entropy", "min_margin")},
         }
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from modadd_jax import checker
 from modadd_jax.analysis.certificates import strategies
+from modadd_jax.analysis.certificates.operations import without_index
 from modadd_jax.analysis.studies.frontier import uncounted, uncounted_text
 from modadd_jax.report.study import Option, Outcome, Section, Study, Subject, needs_circuit
 from modadd_jax.report.table import Column, Table, cited, listed
@@ -36,15 +37,10 @@ def statements(record: Mapping[str, Any]) -> Table:
     return cited("certificate", caption, "certificate.json", record, ("statement",), columns, rows)
 
 
-def _total(counts: Mapping[str, int] | None) -> int | None:
-    """Of one step; None where its operations could not be counted."""
-    return None if counts is None else sum(counts.values()) - counts["index"]
-
-
 def operations(record: Mapping[str, Any]) -> Table:
     """What each step of the proof costs, indexing left out."""
     brute = record["brute_force_operations"]
-    totals = {step: _total(counts) for step, counts in record["operation_counts"]["steps"].items()}
+    totals = {step: without_index(counts) for step, counts in record["operation_counts"]["steps"].items()}
     totals["all"] = record["operations"]
     rows = [(step, total, None if total is None else total / brute) for step, total in totals.items()]
     columns = ("step", Column("operations", ",d"), Column("share", ".3%"))
@@ -56,7 +52,7 @@ def shares(record: Mapping[str, Any]) -> Table:
     """The operations of the proof against three kinds of brute force."""
     brute, cost = record["brute_force_operations"], record["operations"]
     fold, half = (
-        _total(record["operation_counts"]["fold"]),
+        without_index(record["operation_counts"]["fold"]),
         record["operation_counts"]["brute_force_symmetric_half"],
     )
     against = [("brute force over all inputs, weights folded beforehand", cost, brute)]
@@ -75,7 +71,7 @@ def shares(record: Mapping[str, Any]) -> Table:
     return listed("certificate_shares", "What the proof costs, in operations.", columns, rows)
 
 
-def _dearer(record: Mapping[str, Any]) -> list[str]:
+def _more_expensive(record: Mapping[str, Any]) -> list[str]:
     if record["operations_share"] is None or record["operations_share"] <= 1 or record["strategy"] == "brute":
         return []
     other = "" if record["strategy"] == "events" else "; try --strategy events"
@@ -100,7 +96,7 @@ def document(record: Mapping[str, Any]) -> list[str | Table]:
         operations(record),
         *([uncounted_text(reasons)] if reasons else []),
         shares(record),
-        *_dearer(record),
+        *_more_expensive(record),
         EXPLANATION_OF_CIRCUIT if record["float32"] is None else EXPLANATION,
     ]
 

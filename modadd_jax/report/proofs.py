@@ -41,9 +41,9 @@ def costs_table(record: Mapping[str, Any]) -> Table:
     return listed("costs", caption, columns, lines)
 
 
-def dearest_table(rows: Rows, n: int = 10) -> Table:
-    """The seeds of one modulus that take most operations, by step."""
-    found = sorted(rows, key=lambda row: -row["share"])[:n]
+def costliest_table(rows: Rows) -> Table:
+    """The ten seeds of one modulus that take most operations, by step."""
+    found = sorted(rows, key=lambda row: -row["share"])[:10]
     lines = [
         (
             row["seed"],
@@ -58,4 +58,4 @@ def dearest_table(rows: Rows, n: int = 10) -> Table:
         *("seed", Column("keys + extra directions", "{} + {}"), "events"),
         *(Column(name, ".2%") for name in (*STEPS, "share")),
     )
-    return listed("dearest", f"The {len(lines)} seeds that take most operations.", columns, lines)
+    return listed("costliest", f"The {len(lines)} seeds that take most operations.", columns, lines)

@@ -94,17 +94,17 @@ def test_the_checker_sees_an_altered_claim():
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_at_118(symmetric):
+def test_at_46(symmetric):
     n = 48
     shift = None if symmetric else uniform_nodes(n) - 0.3
-    groups = [Group(k, uniform_nodes(n), np.ones(n), np.ones(n), PIZZA, phi_b=shift) for k in (4, 13, 25, 51)]
-    one = Circuit(*map(np.asarray, circuit_of(tuple(groups), 118)))
+    groups = [Group(k, uniform_nodes(n), np.ones(n), np.ones(n), PIZZA, phi_b=shift) for k in (4, 7, 11, 21)]
+    one = Circuit(*map(np.asarray, circuit_of(tuple(groups), 46)))
     record, tables, config = certified(one, "linear")
     true = true_margins(one)
     assert record["proven_accuracy"] == (true > 0).mean() == 1.0
     assert record["stages"] == {"1": 1.0}
     assert record["operations_share"] < 0.1
-    d = (np.arange(118)[:, None] - np.arange(118)) % 118
+    d = (np.arange(46)[:, None] - np.arange(46)) % 46
     for x, lower in enumerate(record["lower_by_difference"]):
         assert lower <= true[d == x].min() + 1e-9
     checker.check(record, tables, config)

@@ -105,7 +105,6 @@ def row_of(verdict="clean", seed=0, stds=(0.01, 0.02), **changes):
 def test_verdicts_and_their_reasons(changes, verdict, reasons):
     row = row_of(**changes)
     assert verdicts.verdict(row) == (verdict, reasons)
-    assert verdicts.is_clean(row) == (verdict == "clean")
     assert (verdicts.advice([row]) == []) == (verdict == "clean")
 
 

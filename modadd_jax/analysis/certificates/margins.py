@@ -37,6 +37,8 @@ DIRECTION = 0.01
 # Most further directions of W. Each costs a column of the event sums, and a network of which most neurons
 # write at many frequencies needs 44 (seen).
 MAX_EXTRA = 64
+# Directions more than those of a circuit, for all circuits near it.
+SPARE = 2
 # Rows of the tables from which a neuron's order, and the size of a margin, are guessed.
 SAMPLED = 12
 
@@ -95,9 +97,9 @@ def _groups(circuit: Circuit, k: np.ndarray) -> np.ndarray:
     return count.argmin(axis=0)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _read(circuit: Circuit, min_share: float, max_keys: int):
-    return key_frequencies(read_neurons(circuit), circuit.u.shape[0], min_share, max_keys)
+@partial(jax.jit, static_argnums=1)
+def _read(circuit: Circuit, max_keys: int):
+    return key_frequencies(read_neurons(circuit), circuit.u.shape[0], max_keys=max_keys)
 
 
 def _missed(circuit: Circuit, k: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
@@ -132,23 +134,23 @@ def _count_extra(circuit: Circuit, sizes: np.ndarray, right: np.ndarray, largest
     return max(strong, min(MAX_EXTRA, int((2 * norm * rho > margin).sum())))
 
 
-def hints_of(circuit: Circuit, min_share: float = 0.01) -> Hints:
-    """Key frequencies, groups, and directions that the frequencies miss. Eager; min_share as in `reading`."""
+def hints_of(circuit: Circuit) -> Hints:
+    """Key frequencies, groups, and directions that the frequencies miss. Eager."""
     p = circuit.u.shape[0]
-    keys = _read(circuit, min_share, min(MAX_KEYS, (p - 1) // 2))
+    keys = _read(circuit, min(MAX_KEYS, (p - 1) // 2))
     k = np.asarray(keys.k)[: max(1, int(keys.is_key.sum()))]
     sizes, right, largest = _missed(circuit, k)
     extra = right[: _count_extra(circuit, sizes, right, largest)]
     return Hints(*map(jnp.asarray, (k, _groups(circuit, k), extra)))
 
 
-def hints_like(circuit: Circuit, hints: Hints, spare: int = 2) -> Hints:
+def hints_like(circuit: Circuit, hints: Hints) -> Hints:
     """Hints of as many numbers for every circuit near the one that `hints` are of. Eager.
 
-    They have the same keys and groups, and always `spare` more directions: the strongest that the keys miss.
+    They have the same keys and groups, and always SPARE more directions: the strongest that the keys miss.
     So programs compile once for many edits of one circuit.
     """
-    p, n_extra = circuit.u.shape[0], hints.extra.shape[0] + spare
+    p, n_extra = circuit.u.shape[0], hints.extra.shape[0] + SPARE
     return hints._replace(extra=jnp.asarray(_missed(circuit, np.asarray(hints.k))[1][: min(n_extra, p)]))
 
 

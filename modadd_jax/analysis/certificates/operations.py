@@ -10,7 +10,7 @@ Source: docs/certificates.md, section 6.
 
 import collections
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -248,6 +248,11 @@ def tally(function: Callable, *args) -> Tally:
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Uncounted(f"{kind}{error}")
+
+
+def without_index(counts: Mapping[str, int] | None) -> int | None:
+    """The operations of a step of a record, as `by_kind` gives them, indexing left out; None for None."""
+    return None if counts is None else sum(counts.values()) - counts["index"]
 
 
 def by_kind(counted: Tally) -> dict[str, int] | None:

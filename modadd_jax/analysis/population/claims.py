@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from modadd_jax.analysis.bounds.registry import names_of
+from modadd_jax.analysis.population.statistics import analysed
 from modadd_jax.analysis.population.verdicts import CLEAN_PHASE_STD, CLEAN_R2, wilson
 
 Row = Mapping[str, Any]
@@ -258,11 +259,6 @@ BOUND_ROWS: dict[str, Callable[[Mapping[str, Any]], float]] = {
     "trivial": lambda f: f["bounds"]["naive"],
     "numerical error": lambda f: f["quadrature_error"]["relu_with_psi"],
 }
-
-
-def analysed(rows: Iterable[Row]) -> list[Row]:
-    """The rows of seeds that were read."""
-    return [row for row in rows if "accuracy" in row]
 
 
 def count_claims(rows: Sequence[Row]) -> list[dict[str, Any]]:

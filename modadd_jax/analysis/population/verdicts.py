@@ -123,11 +123,6 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{r.code}, in {counts[r.code]} of {len(rows)} seeds: {r.advice}" for r in found]
 
 
-def is_clean(row: Mapping[str, Any]) -> bool:
-    """Whether `verdict` finds nothing against the row."""
-    return verdict(row).verdict == "clean"
-
-
 # Statistics of few seeds.
 
 

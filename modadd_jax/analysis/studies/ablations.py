@@ -49,12 +49,11 @@ def evaluate(circuit: Circuit, logits: jax.Array, keys: jax.Array) -> Effect:
     own = to_difference_coordinates(all_logits(circuit))
     right = jnp.zeros(own.shape[:2], jnp.int32)  # e = 0
     margins = margin(own, right)
-    variance = (logits**2).sum()
     return Effect(
         accuracy=accuracy(margins),
         cross_entropy=log1p_cross_entropy(own, right).mean(),
         min_margin=margins.min(),
-        r2=jnp.where(variance > 0, 1 - ((logits - own) ** 2).sum() / jnp.where(variance > 0, variance, 1), 0),
+        r2=closed_form.explained(logits, own),
         margins=margins.min(axis=1),
         profiles=jax.vmap(closed_form.measured_profile, (None, 0))(own, keys),
     )

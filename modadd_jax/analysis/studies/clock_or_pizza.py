@@ -7,7 +7,6 @@ constant, F key frequencies; s = a+b, d = a-b mod p. Source: docs/theory.md sect
 al., "The Clock and the Pizza", arXiv 2306.17844.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 from modadd_jax import losses, model
 from modadd_jax.analysis import fourier
 from modadd_jax.analysis.coordinates import in_order_of_sum
+from modadd_jax.analysis.reading import plain
 from modadd_jax.circuit import as_float64
 from modadd_jax.config import ModelConfig
 from modadd_jax.data import all_targets
@@ -354,19 +354,15 @@ def read(params: Params, config: ModelConfig) -> Algorithm:
     )
 
 
-def _number(x: Any) -> float | None:
-    return float(x) if math.isfinite(x) else None
-
-
 def _metrics(
     accuracy: float, found: Symmetricity, irrelevance: jax.Array, keys: np.ndarray
 ) -> dict[str, Any]:
     symmetricity, irrelevance = float(found.mean), float(irrelevance)
     return {
         "accuracy": accuracy,
-        "gradient_symmetricity": _number(symmetricity),
+        "gradient_symmetricity": plain(symmetricity),
         "zero_gradients": float(found.undefined),
-        "distance_irrelevance": _number(irrelevance),
+        "distance_irrelevance": plain(irrelevance),
         "thresholds": {
             "gradient_symmetricity": PIZZA_SYMMETRICITY,
             "distance_irrelevance": PIZZA_IRRELEVANCE,

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from modadd_jax.analysis import closed_form
 from modadd_jax.analysis.bounds.registry import RuleInCircuit, bound_numbers, frequency_bounds
 from modadd_jax.analysis.coordinates import to_difference_coordinates
 from modadd_jax.analysis.neurons import Neurons, key_frequencies, read_neurons
-from modadd_jax.analysis.reading import check_circuit, read_frequency
+from modadd_jax.analysis.reading import check_circuit, plain, read_frequency
 from modadd_jax.circuit import Circuit, all_logits
 from modadd_jax.data import all_targets
 from modadd_jax.losses import log1p_cross_entropy, margin
@@ -172,22 +171,13 @@ def keys_of(last: Circuit) -> list[int]:
 def record(step: int, taken: Snapshot) -> dict[str, Any]:
     """One row of dynamics.json: plain numbers, None where there is none."""
 
-    def number(x):
-        return float(x) if np.isfinite(x) else None
-
-    fields = {name: np.asarray(x) for name, x in taken.frequencies._asdict().items()}
-    integers = ("k", "n_neurons")
+    fields = plain(taken.frequencies)
     return (
         {"step": step}
-        | {name: number(x) for name, x in taken.losses._asdict().items()}
-        | {name: number(getattr(taken, name)) for name in Snapshot._fields[1:6]}
-        | {f"r2_{form}": number(x) for form, x in taken.explained.items()}
-        | {
-            "frequencies": [
-                {name: int(x[i]) if name in integers else number(x[i]) for name, x in fields.items()}
-                for i in range(fields["k"].size)
-            ]
-        }
+        | plain(taken.losses)
+        | {name: plain(getattr(taken, name)) for name in Snapshot._fields[1:6]}
+        | {f"r2_{form}": plain(x) for form, x in taken.explained.items()}
+        | {"frequencies": [dict(zip(fields, row, strict=True)) for row in zip(*fields.values(), strict=True)]}
     )
 
 

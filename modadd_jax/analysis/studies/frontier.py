@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from modadd_jax.analysis.certificates.operations import without_index
 from modadd_jax.analysis.certificates.strategies import STRATEGIES
 
 
@@ -36,7 +37,8 @@ def points(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     for stage in STRATEGIES[strategy].stages:
         names.setdefault(stage.last_step or list(steps)[-1], stage.name)
     for step, counts in steps.items():
-        spent = None if spent is None or counts is None else spent + sum(counts.values()) - counts["index"]
+        own = without_index(counts)
+        spent = None if spent is None or own is None else spent + own
         if step in names:
             proven += record["stages"].get(str(len(found) + 1), 0.0)
             share = None if spent is None else spent / brute

@@ -13,7 +13,6 @@ Letters in shapes: p modulus, F key frequencies, K = floor(p/2) + 1 frequencies 
 Source: docs/theory.md section 2.10; Zhong et al., arXiv 2306.17844, section 3 and its tables.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ import numpy as np
 from modadd_jax import circuit as circuits
 from modadd_jax.analysis import fourier
 from modadd_jax.analysis.coordinates import to_difference_coordinates
+from modadd_jax.analysis.reading import plain
 from modadd_jax.analysis.studies import clock_or_pizza
 from modadd_jax.circuit import Circuit
 
@@ -145,21 +145,16 @@ def study_circuit(circuit: Circuit, keys: Sequence[int], delta: Sequence[float] 
     return Regression(at(everything, every), at(lacking, every), tuple(removed), circles)
 
 
-def _numbers(found: Shares) -> dict[str, float | None]:
-    values = {name: float(x) for name, x in found._asdict().items()}
-    return {name: x if math.isfinite(x) else None for name, x in values.items()}
-
-
 def summarize(found: Regression) -> dict[str, Any]:
     """The part `regression` of analysis.json: Python values, None where the logits have no variance."""
-    model, lacking = _numbers(found.model), _numbers(found.without_2k)
+    model, lacking = plain(found.model), plain(found.without_2k)
     return (
         model
         | {f"{name}_without_2k": value for name, value in lacking.items()}
         | {
             "removed": list(found.removed),
             "per_key": [
-                {"k": circle.k} | _numbers(circle.with_2k) | {"alone": _numbers(circle.alone)}
+                {"k": circle.k} | plain(circle.with_2k) | {"alone": plain(circle.alone)}
                 for circle in found.circles
             ],
         }

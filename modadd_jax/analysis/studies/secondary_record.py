@@ -1,11 +1,10 @@
 """The numbers of secondary.json, from a study of `secondary.study`."""
 
-import math
 from typing import Any
 
 import numpy as np
 
-from modadd_jax.analysis.reading import Frequency
+from modadd_jax.analysis.reading import Frequency, plain
 from modadd_jax.analysis.studies.ablations import Effect
 from modadd_jax.analysis.studies.secondary import (
     GAMMA_STAR,
@@ -44,14 +43,10 @@ def edit_name(name: str) -> str:
     return EDITS.get(name, "no " + name[5:].replace("k", "k = ") if name.startswith("drop_k") else name)
 
 
-def _number(x: Any) -> float | None:
-    return float(x) if math.isfinite(x) else None
-
-
 def _flatness(profile: Any) -> float | None:
     """None where the mean is 0 to rounding, as it can be before there is structure."""
     profile = np.asarray(profile).real
-    return _number(flatness(profile)) if abs(profile.mean()) > 1e-9 * abs(profile).max() else None
+    return plain(flatness(profile)) if abs(profile.mean()) > 1e-9 * abs(profile).max() else None
 
 
 def _flatness_record(frequency: Frequency, own: FrequencyStudy, after: np.ndarray) -> dict[str, float | None]:
@@ -75,9 +70,9 @@ def _frequency_record(study: Study, index: int) -> dict[str, Any]:
         "n_neurons": int(keys.n_neurons[index]),
         "weight_share": float(keys.weight_share[index]),
         "variance_share": float(own.variance_share),
-        "r2_steps": {name: _number(x) for name, x in own.steps.items()},
-        "r2_most": _number(own.ceiling),
-        "max_relative_difference": {name: _number(x) for name, x in own.differences.items()},
+        "r2_steps": {name: plain(x) for name, x in own.steps.items()},
+        "r2_most": plain(own.ceiling),
+        "max_relative_difference": {name: plain(x) for name, x in own.differences.items()},
         "gamma": float(-frequency.waveform.t[2].real),
         "t0": offset,
         "gamma_star": float(own.gamma_star) if abs(offset) < 0.5 else None,  # where it is defined
@@ -107,7 +102,7 @@ def _frequency_record(study: Study, index: int) -> dict[str, Any]:
 
 
 def _right_logit_share(study: Study, index: int) -> dict[str, Any]:
-    """The frequency's share of the right logit: over all inputs, and where |cos(w d/2 + delta)| is smallest."""
+    """Its share of the right logit: over all inputs, and where |cos(w d/2 + delta)| is smallest."""
     read = study.reading.frequencies[index]
     measured = np.asarray(read.measured.real)
     right = np.asarray(study.reading.logits[:, :, 0].mean(axis=1))  # [p (d)]
@@ -121,8 +116,8 @@ def _right_logit_share(study: Study, index: int) -> dict[str, Any]:
 
 
 def _ablation_record(name: str, effect: Effect) -> dict[str, Any]:
-    values = {field: _number(getattr(effect, field)) for field in ("accuracy", "cross_entropy", "min_margin")}
-    return {"name": name} | values | {"r2": _number(effect.r2)}
+    values = {field: plain(getattr(effect, field)) for field in ("accuracy", "cross_entropy", "min_margin")}
+    return {"name": name} | values | {"r2": plain(effect.r2)}
 
 
 def _margin_record(study: Study) -> dict[str, Any]:
@@ -170,7 +165,7 @@ def secondary_record(study: Study | None) -> dict[str, Any]:
         empty: dict[str, Any] = {"frequencies": [], "flatness": [], "ablations": [], "secondary_margin": None}
         return record | {"r2_steps": steps, "r2_most": None} | empty | {"cross_talk": None}
     frequencies = [_frequency_record(study, index) for index in range(len(study.frequencies))]
-    steps = {name: _number(x) for name, x in study.explained.items()}
+    steps = {name: plain(x) for name, x in study.explained.items()}
     return record | {
         "r2_most": steps.pop("ceiling"),
         "r2_steps": steps,
