@@ -36,8 +36,10 @@ def read_rows(text: str) -> tuple[str, list[dict[str, Any]]]:
     try:
         rows = json.loads(Path(path).read_text())["seeds"]
         return name, [row for row in rows if row["verdict"]]
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a summary of experiments.summarize: {error}") from error
+        raise ValueError(f"{path} is not a summary.json of experiments.summarize") from error
 
 
 def main() -> None:

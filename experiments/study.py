@@ -45,7 +45,8 @@ def _run(study: Study) -> None:
     subject = Subject(model, run.workdir, additive=options.get("additive", False))
     reason = study.needs(subject)
     if reason is not None:  # before a directory is made
-        raise ValueError(reason)
+        additive = any(option.name == "additive" for option in study.options)
+        raise ValueError(reason + "; --additive reads its part u(a) + v(b)" * additive)
     out = loading.out_directory(run, model, study.is_of_run)
     print(run_and_write(study, subject, out, **options))
     print(

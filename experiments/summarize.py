@@ -33,8 +33,8 @@ from modadd_jax.figures.style import save
 from modadd_jax.report.population import document, map_document
 from modadd_jax.report.study import document_text
 from modadd_jax.storage.records import read_json, schema_of, write_record
-from modadd_jax.storage.sweep_dir import SWEEP_FILE, Finished, finished_cells, is_sweep, read_sweep
-from modadd_jax.storage.workdir import Workdir, sha256_of_params, write_atomically
+from modadd_jax.storage.sweep_dir import Finished, finished_cells, is_sweep, read_sweep
+from modadd_jax.storage.workdir import SWEEP_FILE, Workdir, sha256_of_params, write_atomically
 from modadd_jax.training import step as training_step
 from modadd_jax.training.loop import saved_steps
 

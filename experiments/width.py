@@ -27,7 +27,7 @@ from modadd_jax.report.study import save_all, write_document
 from modadd_jax.report.width import document
 from modadd_jax.storage.load import seeds_alive_at
 from modadd_jax.storage.sweep_dir import finished_cells, is_sweep, read_sweep
-from modadd_jax.storage.workdir import Workdir
+from modadd_jax.storage.workdir import CONFIG_FILE, Workdir
 from modadd_jax.training import loop
 from modadd_jax.training.step import state_like
 
@@ -112,6 +112,8 @@ def main() -> None:
         raise ValueError(f"draws must be at least 1, got {flags.FLAGS.draws}")
     sizes = _numbers(flags.FLAGS["sizes"], 2)
     out = loading.ensure_directory(Path(flags.FLAGS.out))
+    if (out / CONFIG_FILE).exists():
+        raise ValueError(f"out {out} is a run's directory: choose another one")
     runs = workdirs(out)
     key_rules, key_runs, key_examples = jax.random.split(jax.random.key(flags.FLAGS.seed), 3)
     found = []

@@ -34,7 +34,7 @@ _P113 = Config().replace(
     checkpoint_every=2_500,
 )  # fmt: skip
 
-# gbmi   python -m experiments.train --preset gbmi; not timed, two and a half times the steps of p113.
+# gbmi   python -m experiments.train --preset gbmi; about eight minutes.
 #   Source: Gross et al., the p = 113 setting (paper, appendix on experimental details).
 #   Expected: every pair right in nearly every seed; seed 0 is muddy (docs/earlier_measurements.md).
 _GBMI = _P113.replace(init="gbmi", train_fraction=0.4, num_steps=25_000)
@@ -51,7 +51,7 @@ _ZHONG = _P113.replace(
 #   Expected: every pair right by step 1,000; seed 0 is clean (docs/performance.md).
 _QUICK = _P113.replace(p=59, num_steps=6_000, eval_every=100, checkpoint_every=1_000)
 
-# clean   python -m experiments.train --preset clean; not timed, the steps of mainline and three readings.
+# clean   python -m experiments.train --preset clean; about two minutes.
 #   Source: mainline. Three times, one key is cut in every seed that is not clean and has more than two, and
 #   training continues (docs/theory.md section 3.7).
 #   Expected: every pair right; nearly every seed clean (docs/results/clean.md).

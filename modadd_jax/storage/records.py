@@ -129,6 +129,8 @@ def read_record(path: str | Path, schema: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"{path} is not a {schema} record: it holds no JSON object")
     found = record.get("schema", schema), record.get("schema_version")
+    if found[1] is None:
+        raise ValueError(f"{path} is not a {schema} record: it has no schema_version")
     if found != (schema, version):
         raise ValueError(
             f"{path} is not a {schema} record of schema version {version}, got {found[0]} {found[1]!r}"

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from modadd_jax.config import Config, ModelConfig, TrainConfig
 from modadd_jax.storage.records import read_record, write_record
-from modadd_jax.storage.workdir import CONFIG_FILE, Workdir, holds_files, locked
+from modadd_jax.storage.workdir import CONFIG_FILE, SWEEP_FILE, Workdir, holds_files, locked
 from modadd_jax.training import loop, parallel
 from modadd_jax.training import step as training_step
 
-SWEEP_FILE = "sweep.json"
 SAME_IN_ALL = ("seed", "num_seeds", "seed_list")  # fields that no grid changes
 
 

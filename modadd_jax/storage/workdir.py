@@ -36,6 +36,7 @@ from modadd_jax.config import Config
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+SWEEP_FILE = "sweep.json"  # of the directory that holds the runs of a sweep
 SESSIONS_FILE = "sessions.jsonl"
 CHECKPOINTS = "checkpoints"
 DIGESTS_SUFFIX = ".sha256"
@@ -163,12 +164,16 @@ class Workdir:
     def open(cls, path: str | Path) -> "Workdir":
         """An existing workdir. Raises ValueError if there is none, or if its config is broken."""
         path = Path(path).absolute()
+        if path.is_file():
+            raise ValueError(f"workdir {path} is a file: a run is a directory")
         if not path.is_dir():
             raise ValueError(
                 f"workdir {path} does not exist: train into it first "
                 f"(python -m experiments.train --workdir {path})"
             )
         file = path / CONFIG_FILE
+        if (path / SWEEP_FILE).exists():
+            raise ValueError(f"workdir {path} is a sweep: name one of the runs in its folder cells")
         if not file.exists():
             raise ValueError(f"workdir {path} has no {CONFIG_FILE}: it is not a run's directory")
         try:
