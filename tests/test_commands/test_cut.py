@@ -40,12 +40,14 @@ def test_every_key_of_a_muddy_seed_is_cut_in_turn(tmp_path):
         assert [reading["more"] for reading in branch["readings"]] == [0, 500]
         assert branch["k"] not in branch["readings"][0]["k"]
         assert 0 <= branch["proven"] <= 1
-    done = command("cut", f"--workdir={tmp_path}/run --num_more=10")
-    assert done.returncode == 2
-    assert "num_more must be a multiple of 500, got 10" in done.stderr
-    done = command("cut", f"--workdir={tmp_path}/run --cuts=all")
-    assert done.returncode == 2
-    assert "cuts must be of every, lightest, neurons, got ['all']" in done.stderr
+    for flag, reason in {
+        "--num_more=10": "num_more must be a multiple of 500, got 10",
+        "--num_more=1500": "num_more must be a multiple of read_every, which is 1000",
+        "--cuts=all": "cuts must be of every, lightest, neurons, got ['all']",
+    }.items():
+        done = command("cut", f"--workdir={tmp_path}/run {flag}")
+        assert done.returncode == 2
+        assert reason in done.stderr
     done = command(
         "cut", f"--workdir={tmp_path}/run --num_more=500 --read_every=500 --cuts=lightest --noproven"
     )
@@ -75,6 +77,11 @@ def test_a_sweep_with_cuts_is_read_predicted_and_shown(tmp_path):
     place = tmp_path / "sweep" / "cells" / "cut_steps="
     done = command("lottery", f"--workdir={place} --early=0,10 --out={tmp_path}/results")
     assert done.returncode == 0, done.stderr
+    for early, last in (("-5", 20), ("11", 10)):  # after the first cut the run is another
+        place = tmp_path / "sweep" / "cells" / ("cut_steps=" if last == 20 else "cut_steps=10_1")
+        done = command("lottery", f"--workdir={place} --early={early}")
+        assert done.returncode == 2
+        assert f"early must be steps from 0 to {last}, the end of the run or its first cut" in done.stderr
     (tmp_path / "results" / "clean.json").rename(tmp_path / "results" / "recipes.json")
     done = command("clean_report", f"--results={tmp_path}/results")
     assert done.returncode == 0, done.stderr

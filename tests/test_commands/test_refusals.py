@@ -92,3 +92,31 @@ def test_the_certificate_of_another_model_is_refused(workdir, tmp_path):
     (tmp_path / "c.json").write_text("{}")
     done = command("certify", f"--workdir={workdir.path} --check={tmp_path}/c.json")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_what_is_no_run_is_called_what_it_is(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    for name, reason in {
+        "file": "is a file: a run is a directory",
+        "sweep": "is a sweep: name one of the runs in its folder cells",
+        ".": "has no config.json: it is not a run's directory",
+        "none": "does not exist: train into it first",
+    }.items():
+        done = command("analyze", f"--workdir={tmp_path}/{name}")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert reason in done.stderr
+
+
+def test_nothing_is_written_over_a_run_or_another_file(workdir, tmp_path):
+    run = workdir.path
+    before = snapshot(run)
+    for words, reason in {
+        f"width --constructed --sizes=8 --out={run}": "is a run's directory: choose another one",
+        f"export_checkpoint --workdir={run} --out={run}/config.npz": "config.json exists, and nothing",
+    }.items():
+        done = command(*words.split())
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert reason in done.stderr
+    assert snapshot(run) == before

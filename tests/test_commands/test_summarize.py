@@ -209,7 +209,7 @@ def test_refusals(run):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", "not a sweep record of schema version 1, got sweep None"),
+        ("{}", "not a sweep record: it has no schema_version"),
         ("[1", "not a sweep record, or only a part of one"),
         ('{"schema_version": 1, "fields": ["p"]}', "is not a sweep: KeyError\\('base'\\)"),
         (

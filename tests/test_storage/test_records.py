@@ -55,7 +55,7 @@ def test_a_file_from_before_the_header_is_read(tmp_path):
         ("[1]", "holds no JSON object"),
         ('{"schema_version": 2}', "schema version 1, got bounds 2"),
         ('{"schema": "width", "schema_version": 1}', "schema version 1, got width 1"),
-        ("{}", "got bounds None"),
+        ("{}", "it has no schema_version"),
     ],
 )
 def test_another_file_is_refused(tmp_path, text, message):

@@ -66,7 +66,7 @@ def test_what_is_no_workdir_is_said_and_left_alone(tmp_path, case):
     if case == "broken":
         (path / "config.json").write_text('{"model": {"p": 11')
     before = files_of(tmp_path)
-    message = {"missing": "does not exist", "file": "does not exist", "broken": "not a valid config"}
+    message = {"missing": "does not exist", "file": "is a file", "broken": "not a valid config"}
     with pytest.raises(ValueError, match=message.get(case, "has no config.json")):
         Workdir.open(path)
     if case in ("foreign", "file", "broken"):
