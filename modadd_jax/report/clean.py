@@ -165,9 +165,9 @@ CELLS = {
     ),
     "two_keys_fresh": (
         "Down to two keys on fresh seeds, p = 59",
-        "Seeds of the 152 that were not used to find a recipe.",
+        "The 44 seeds of the 152 that were not used to find a recipe, and 20 more.",
     ),
-    "fresh_untouched": ("The same fresh seeds untouched", "Of the run of 152 seeds."),
+    "fresh_untouched": ("The same fresh seeds untouched", "The 44 are of the run of 152 seeds."),
     "variants": ("Enlarged frequencies", "Random frequencies, three times as large at the start."),
     "schedules": ("Schedules", "Cosine schedules of the learning rate and the weight decay."),
     "optimizers": ("Optimisers", "Optimisers of optax."),
