@@ -149,18 +149,19 @@ def _quantile(values: Iterable[float], q: float) -> float:
 
 
 def page(
-    folder: str, template: str, records: Mapping[str, Mapping[str, Any]], figures: Iterable[str] = ()
+    folder: str, template: str, found: Mapping[str, Mapping[str, Any]], figures: Iterable[str] = ()
 ) -> str:
     """One page in Markdown.
 
     Args:
       folder: its name in results/.
-      template: the text of its page.md.j2.
-      records: its JSON files by stem.
+      template: the text of its page.md.j2. `records` is of its own folder, `found` of all.
+      found: folder -> the JSON files by stem.
       figures: the stems of its figures.
     Raises:
       jinja2.UndefinedError, KeyError: where the template names what is not there.
     """
+    records = found[folder]
     writer = _Page(folder, records, figures)
     engine = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -191,7 +192,7 @@ def page(
             width,
         )
     }
-    text = engine.from_string(template).render(records=records)
+    text = engine.from_string(template).render(records=records, found=found)
     return f"{NOTE.format(folder=RESULTS / folder)}\n\n{text.strip()}\n"
 
 
@@ -219,6 +220,15 @@ def _paper_tables(record: Mapping[str, Any]) -> dict[Path, str]:
     }
 
 
+def _records(place: Path) -> dict[str, dict[str, Any]]:
+    """The JSON files of a folder by stem. Raises ValueError if one is not a JSON object."""
+    records = {file.stem: read_json(file) for file in sorted(place.glob("*.json"))}
+    broken = [name for name, record in records.items() if record is None]
+    if broken:
+        raise ValueError(f"{RESULTS / place.name}: {', '.join(broken)} is not a JSON object")
+    return {name: record for name, record in records.items() if record is not None}
+
+
 def pages(root: Path) -> dict[Path, str]:
     """Every file that is made from the records: its path in the repository, and its text.
 
@@ -228,19 +238,15 @@ def pages(root: Path) -> dict[Path, str]:
       ValueError: if a folder of results/ has no template, or a file is not a JSON object.
       jinja2.UndefinedError, KeyError: where a template names what is not there.
     """
-    made: dict[Path, str] = {}
+    places = sorted(path for path in (root / RESULTS).iterdir() if path.is_dir())
+    found = {place.name: _records(place) for place in places}
     texts: dict[str, str] = {}
-    for place in sorted(path for path in (root / RESULTS).iterdir() if path.is_dir()):
+    for place in places:
         template = place / TEMPLATE
         if not template.is_file():
             raise ValueError(f"{RESULTS / place.name} has no {TEMPLATE}: every folder of results is a page")
-        records = {file.stem: read_json(file) for file in sorted(place.glob("*.json"))}
-        broken = [name for name, record in records.items() if record is None]
-        if broken:
-            raise ValueError(f"{RESULTS / place.name}: {', '.join(broken)} is not a JSON object")
         figures = [file.stem for file in (place / "figures").glob("*.png")]
-        texts[place.name] = page(place.name, template.read_text(encoding="utf-8"), records, figures)
-        if place.name == "paper":
-            made |= _paper_tables(records["claims"])
+        texts[place.name] = page(place.name, template.read_text(encoding="utf-8"), found, figures)
+    made = _paper_tables(found["paper"]["claims"]) if "paper" in found else {}
     made |= {PAGES / f"{name}.md": text for name, text in texts.items()}
     return made | {PAGES / "index.md": _index(texts)}

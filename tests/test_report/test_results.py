@@ -45,7 +45,7 @@ def test_every_record_is_read_by_its_schema(file):
 
 
 def page(template, **record):
-    return results.page("a", template, {"x": record}, ["drawn"])
+    return results.page("a", template, {"a": {"x": record}, "b": {"y": {"n": 3}}}, ["drawn"])
 
 
 def test_what_no_record_says_is_not_recorded():
@@ -59,6 +59,10 @@ def test_what_no_record_says_is_not_recorded():
     ]
     row = page("{{ origin(added='abc', machine='mine') }}", commit="def", machine="own").splitlines()[-1]
     assert [cell.strip() for cell in row.split("|")[3:5]] == ["def", "own"]
+
+
+def test_a_page_may_name_a_record_of_another():
+    assert page("{{ found.b.y.n }}").splitlines()[-1] == "3"
 
 
 @pytest.mark.parametrize(
