@@ -24,15 +24,16 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "preset", "p113", "What is trained; symmetric presets fold the pairs (a, b) and (b, a)."
     )
-    flags.DEFINE_integer("p", 113, "Modulus.")
-    flags.DEFINE_float("train_fraction", 0.8, "Share of the pairs trained on.")
+    flags.DEFINE_integer("p", None, "Modulus, if not that of the preset.")
+    flags.DEFINE_float("train_fraction", None, "Share of the pairs trained on, if not that of the preset.")
     flags.DEFINE_integer("steps", 10, "Updates in one timed call (one scan).", lower_bound=1)
     flags.DEFINE_integer("repeats", 7, "Timed calls of each; the median counts.", lower_bound=1)
 
 
 def main():
     given = flags.FLAGS
-    base = preset(given.preset).replace(p=given.p, train_fraction=given.train_fraction)
+    changes = {"p": given.p, "train_fraction": given.train_fraction}
+    base = preset(given.preset).replace(**{name: x for name, x in changes.items() if x is not None})
     calls, losses = {}, {}
     for forward in ("plain", "folded"):
         config = base.replace(forward=forward)
@@ -58,6 +59,7 @@ def main():
     achieved = limits.folded_flops(base, n_pairs) / step["folded"] / 1e9
     report = {
         "device": jax.devices()[0].device_kind,
+        "preset": given.preset,
         "p": model.p,
         "train_fraction": base.train.train_fraction,
         "ordered_pairs": base.n_train,

@@ -118,12 +118,10 @@ def train_all(root: Path, runs: dict[str, Config]) -> None:
 
 
 def measure(workdir: Workdir) -> list[dict[str, Any]]:
-    """The metrics of each seed that reached the end, in float64. Raises ValueError if none did."""
+    """The metrics of each seed that reached the end, in float64."""
     config = workdir.config
     step, state = workdir.restore(state_like(config), config.train.num_steps)
     alive = seeds_alive_at(config, state, step)
-    if not alive.any():
-        raise ValueError(f"no seed of {workdir.path} reached step {step}: they all became NaN or infinite")
     rows = []
     for index, seed in enumerate(config.train.seeds):
         if not alive[index]:
@@ -188,6 +186,8 @@ def main() -> None:
     train_all(root, runs)
     with float64.enabled():
         models = [row for name in runs for row in measure(Workdir.open(root / name))]
+    if not models:
+        raise ValueError(f"no seed under {root} reached its last step: they all became NaN or infinite")
     thresholds = models[0]["thresholds"]
     for row in models:
         del row["thresholds"]

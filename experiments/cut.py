@@ -42,7 +42,7 @@ def define_flags() -> None:
     flags.DEFINE_integer(
         "most", 0, "Number of muddy seeds to take, from the first; 0 means all.", lower_bound=0
     )
-    flags.DEFINE_integer("num_more", 4_000, f"Number of updates after the cut, a multiple of {PIECE}.")
+    flags.DEFINE_integer("num_more", 4_000, "Number of updates after the cut, a multiple of --read_every.")
     flags.DEFINE_integer("read_every", 1_000, f"Number of updates between readings, a multiple of {PIECE}.")
     flags.DEFINE_list(
         "cuts",

@@ -125,11 +125,13 @@ def main() -> None:
         raise ValueError("the end of training is compared with its start, and an imported model has none")
     steps = early_steps(flags.FLAGS.early, config)
     distributed.join(min(config.train.num_seeds, flags.FLAGS.most))
-    out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
     step, state = workdir.restore(train.state_like(config))
     alive = np.flatnonzero(seeds_alive_at(config, state, step))
     if not alive.size:
         raise ValueError(f"no seed of {workdir.path} reached its last step: there are no final keys")
+    if alive.size < config.train.num_seeds:
+        print(f"{config.train.num_seeds - alive.size} seeds stopped before step {step} and are left out")
+    out = loading.ensure_directory(Path(flags.FLAGS.out or flags.FLAGS.workdir))
     config = config.replace(seeds=[config.train.seeds[i] for i in alive])
     params = {name: np.asarray(x)[alive] for name, x in state.params.items()}
     with train.x64_of(config):

@@ -22,6 +22,7 @@ from absl import flags
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+import modadd_jax
 from experiments import cli
 from experiments.loading import ensure_directory
 from modadd_jax import circuit, float64
@@ -71,7 +72,8 @@ def has_all(summary: dict[str, Any]) -> bool:
 def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: bool) -> dict[str, Any]:
     """summary.json of one saved step, written into `out`.
 
-    One that is there of the same weights is kept if `keep`; what experiments.paper added to it always is.
+    One that is there of the same weights is kept if `keep`. What experiments.paper added to it is kept if the
+    version of the package is the same.
     """
     config = workdir.config
     step, state = workdir.restore(training_step.state_like(config), step)
@@ -84,7 +86,8 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
         bar.update(config.train.num_seeds)
         return there
     record = {"config": given["config"]} | summarize_seeds(config, state, step, bar.update)
-    for row, old in zip(record["seeds"], there["seeds"] if there else [], strict=False):
+    same_code = there is not None and there.get("package_version") == modadd_jax.__version__
+    for row, old in zip(record["seeds"], there["seeds"] if there and same_code else [], strict=False):
         row |= {name: old[name] for name in DEEP if name in old}
     text = document_text(document(record | given))
     return write(out, record, text, {"run": workdir.path.name, "checkpoint": checkpoint})

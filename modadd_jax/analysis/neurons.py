@@ -11,6 +11,7 @@ Letters in shapes: p modulus, m neurons, F frequencies.
 Source: docs/theory.md sections 2.1 and 2.2; paper, section 4.
 """
 
+import numbers
 from typing import NamedTuple
 
 import jax
@@ -107,7 +108,7 @@ def key_frequencies(
     """
     n_frequencies = (p - 1) // 2
     max_keys = n_frequencies if max_keys is None else max_keys
-    if not isinstance(min_share, (int, float)) or not 0.0 < min_share <= 1.0:
+    if not isinstance(min_share, numbers.Real) or not 0.0 < min_share <= 1.0:
         raise ValueError(f"min_share must be in (0, 1], got {min_share!r}: it is a share of the total weight")
     if not 1 <= max_keys <= n_frequencies:
         raise ValueError(f"max_keys must be in 1..{n_frequencies}, got {max_keys}: p={p} has no other k")

@@ -5,6 +5,7 @@ read_file -> tensors_of -> match each convention -> candidates -> answers of eac
 
 import itertools
 import json
+import numbers
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,7 +202,7 @@ def read_weights(
       given: what goes before the config's: attention_rate, attention_scale, separate_vocab, n_heads, task.
     Raises: ValueError as `import_model`.
     """
-    if not isinstance(min_accuracy, (int, float)) or not 0 <= min_accuracy <= 1:
+    if not isinstance(min_accuracy, numbers.Real) or not 0 <= min_accuracy <= 1:
         raise ValueError(f"min_accuracy must be in [0, 1], got {min_accuracy!r}")
     found, rows, refused = matches_of(tensors.state, source), [], []
     for one in found:

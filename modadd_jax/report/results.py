@@ -4,6 +4,7 @@ Each folder of results/ holds JSON records, figures, and a template `page.md.j2`
 template is jinja2 with undefined names as errors. In it are
 
     records             the JSON files of the folder, records.<stem> of <stem>.json
+    all_records         those of all folders, all_records.<folder>.<stem>
     origin(...)         the table of where each record is from: see `_Page.origin`
     table(t), text(ps)  a Table, or a document of texts and tables, in Markdown
     picture(name, alt)  the figure figures/<name>.png
@@ -149,19 +150,19 @@ def _quantile(values: Iterable[float], q: float) -> float:
 
 
 def page(
-    folder: str, template: str, found: Mapping[str, Mapping[str, Any]], figures: Iterable[str] = ()
+    folder: str, template: str, all_records: Mapping[str, Mapping[str, Any]], figures: Iterable[str] = ()
 ) -> str:
     """One page in Markdown.
 
     Args:
       folder: its name in results/.
-      template: the text of its page.md.j2. `records` is of its own folder, `found` of all.
-      found: folder -> the JSON files by stem.
+      template: the text of its page.md.j2. `records` is of its own folder, `all_records` of each.
+      all_records: folder -> its JSON files by stem.
       figures: the stems of its figures.
     Raises:
       jinja2.UndefinedError, KeyError: where the template names what is not there.
     """
-    records = found[folder]
+    records = all_records[folder]
     writer = _Page(folder, records, figures)
     engine = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -192,7 +193,7 @@ def page(
             width,
         )
     }
-    text = engine.from_string(template).render(records=records, found=found)
+    text = engine.from_string(template).render(records=records, all_records=all_records)
     return f"{NOTE.format(folder=RESULTS / folder)}\n\n{text.strip()}\n"
 
 
@@ -239,14 +240,14 @@ def pages(root: Path) -> dict[Path, str]:
       jinja2.UndefinedError, KeyError: where a template names what is not there.
     """
     places = sorted(path for path in (root / RESULTS).iterdir() if path.is_dir())
-    found = {place.name: _records(place) for place in places}
+    all_records = {place.name: _records(place) for place in places}
     texts: dict[str, str] = {}
     for place in places:
         template = place / TEMPLATE
         if not template.is_file():
             raise ValueError(f"{RESULTS / place.name} has no {TEMPLATE}: every folder of results is a page")
         figures = [file.stem for file in (place / "figures").glob("*.png")]
-        texts[place.name] = page(place.name, template.read_text(encoding="utf-8"), found, figures)
-    made = _paper_tables(found["paper"]["claims"]) if "paper" in found else {}
+        texts[place.name] = page(place.name, template.read_text(encoding="utf-8"), all_records, figures)
+    made = _paper_tables(all_records["paper"]["claims"]) if "paper" in all_records else {}
     made |= {PAGES / f"{name}.md": text for name, text in texts.items()}
     return made | {PAGES / "index.md": _index(texts)}

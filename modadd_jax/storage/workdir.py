@@ -178,7 +178,7 @@ class Workdir:
             raise ValueError(f"workdir {path} has no {CONFIG_FILE}: it is not a run's directory")
         try:
             config = Config.from_dict(json.loads(file.read_text()))
-        except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{file} is not a valid config: {error}") from error
         return cls(path, config)
 

@@ -62,7 +62,7 @@ def test_what_no_record_says_is_not_recorded():
 
 
 def test_a_page_may_name_a_record_of_another():
-    assert page("{{ found.b.y.n }}").splitlines()[-1] == "3"
+    assert page("{{ all_records.b.y.n }}").splitlines()[-1] == "3"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ DIRECTION = 0.01
 # Most further directions of W. Each costs a column of the event sums, and a network of which most neurons
 # write at many frequencies needs 44 (seen).
 MAX_EXTRA = 64
-# Directions more than those of a circuit, for all circuits near it.
+# Further directions that `hints_like` adds, so that edits of one circuit share a program.
 SPARE = 2
 # Rows of the tables from which a neuron's order, and the size of a margin, are guessed.
 SAMPLED = 12
