@@ -155,6 +155,10 @@ CELLS = {
     "recipes": ("Which recipe", "Cut steps and rules, tried to find the recipe."),
     "claim59": ("The recipe on fresh seeds, p = 59", "Seeds that were not used to find the recipe."),
     "claim113": ("The recipe on fresh seeds, p = 113", "Seeds that were not used to find the recipe."),
+    "claim113_late": (
+        "Later cuts on other fresh seeds, p = 113",
+        "Seeds 48 to 63, which were not used to find the recipe.",
+    ),
     "untouched": (
         "Sixteen seeds untouched",
         "What the variants below are compared with: every ninth of the 152 seeds, from the fourth on.",
@@ -196,7 +200,7 @@ def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
     p, step = first["config"]["model"]["p"], first["step"]
     caption = f"{CELLS[name][1]} {len(first['seeds'])} seeds of each, p = {p}, step {step:,}."
     found = [cells_table(name, caption, record)]
-    cut = name in ("claim59", "claim113", "two_keys", "two_keys_fresh")
+    cut = name in ("claim59", "claim113", "claim113_late", "two_keys", "two_keys_fresh")
     return [*found, left_table(f"{name}_left", record)] if cut else found
 
 
