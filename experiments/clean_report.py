@@ -5,8 +5,9 @@
 Writes figures/ and prints the tables; docs/results/clean.md is made of the same records by
 experiments.results. Takes what is there of: cut59.json, cut113.json, cut113_lightest.json and
 cut59_enlarged.json (experiments.cut); recipes.json, claim59.json, claim113.json, claim113_late.json,
-untouched.json, two_keys.json, two_keys_fresh.json, fresh_untouched.json, variants.json, schedules.json and
-optimizers.json (experiments.clean); gammas.json (experiments.clean --all_steps); lottery.json (experiments.lottery).
+untouched.json, two_keys.json, two_keys_fresh.json, fresh_untouched.json, early_cuts.json, variants.json,
+schedules.json and optimizers.json (experiments.clean); gammas.json (experiments.clean --all_steps);
+lottery.json (experiments.lottery).
 """
 
 from pathlib import Path

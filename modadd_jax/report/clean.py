@@ -167,6 +167,7 @@ CELLS = {
         "Down to two keys, the same sixteen seeds",
         "Cuts down to two keys, tried to find the recipe.",
     ),
+    "early_cuts": ("Earlier cuts, the same sixteen seeds", "The recipe of two keys, 1,500 steps earlier."),
     "two_keys_fresh": (
         "Down to two keys on fresh seeds, p = 59",
         "The 44 seeds of the 152 that were not used to find a recipe, and 20 more.",
@@ -200,7 +201,7 @@ def sweep_tables(name: str, record: Mapping[str, Any]) -> list[Table]:
     p, step = first["config"]["model"]["p"], first["step"]
     caption = f"{CELLS[name][1]} {len(first['seeds'])} seeds of each, p = {p}, step {step:,}."
     found = [cells_table(name, caption, record)]
-    cut = name in ("claim59", "claim113", "claim113_late", "two_keys", "two_keys_fresh")
+    cut = name in ("claim59", "claim113", "claim113_late", "two_keys", "early_cuts", "two_keys_fresh")
     return [*found, left_table(f"{name}_left", record)] if cut else found
 
 
