@@ -209,7 +209,7 @@ KEY_STATISTICS: tuple[KeyStatistic, ...] = (
 
 def analysed(rows: Sequence[Row], verdict: str | None = None) -> list[Row]:
     """The rows that hold numbers, of that verdict alone if one is given."""
-    return [row for row in rows if "accuracy" in row and verdict in (None, row["verdict"])]
+    return [row for row in rows if "accuracy" in row and (verdict is None or row["verdict"] == verdict)]
 
 
 def labels(entries: Sequence[Statistic | KeyStatistic]) -> dict[str, str]:
