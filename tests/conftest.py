@@ -73,6 +73,7 @@ SLOW = (
     "test_studies/test_compress.py",
     "test_certificates/test_complete_bound.py",
     "test_commands/test_cut.py",
+    "test_commands/test_benchmarks.py",
 )
 
 
