@@ -47,7 +47,7 @@ def closed_form_of(params, config: ModelConfig) -> dict[str, Any]:
         return readings.summarize(readings.read(circuit.fold(exact, config)))["closed_form"]
 
 
-def seed_rows(workdir: Workdir, step: int, proven: bool) -> list[dict[str, Any]]:
+def seed_rows(workdir: Workdir, step: int | None, proven: bool) -> list[dict[str, Any]]:
     """Every seed of a saved step; those not finite have no numbers but their step."""
     config = workdir.config
     step, state = workdir.restore(train.state_like(config), step)
@@ -70,9 +70,8 @@ def seed_rows(workdir: Workdir, step: int, proven: bool) -> list[dict[str, Any]]
 def cell_record(workdir: Workdir, proven: bool, all_steps: bool) -> dict[str, Any]:
     """The rows of a run, the keys that were cut, and how many seeds are clean and right at the end."""
     config, saved = workdir.config, workdir.steps()
-    if not saved:
-        raise ValueError(f"{workdir.path} holds no checkpoint yet: train first")
-    rows = seed_rows(workdir, saved[-1], proven and not all_steps)
+    # By number: the newest undamaged step may be an earlier one. Without a step, restore says so.
+    rows = seed_rows(workdir, saved[-1] if saved else None, proven and not all_steps)
     right = sum(row.get("accuracy") == 1 for row in rows)
     clean = wilson(sum(row.get("clean", False) for row in rows), len(rows))._asdict()
     cut = [{name: row[name] for name in ("step", "seed", "cut", "keys")} for row in workdir.read_cuts()]

@@ -86,9 +86,9 @@ def summary_of(workdir: Workdir, step: int | None, out: Path, bar: tqdm, keep: b
         bar.update(config.train.num_seeds)
         return there
     record = {"config": given["config"]} | summarize_seeds(config, state, step, bar.update)
-    same_code = there is not None and there.get("package_version") == modadd_jax.__version__
-    for row, old in zip(record["seeds"], there["seeds"] if there and same_code else [], strict=False):
-        row |= {name: old[name] for name in DEEP if name in old}
+    if there is not None and there.get("package_version") == modadd_jax.__version__:
+        for row, old in zip(record["seeds"], there["seeds"], strict=True):
+            row |= {name: old[name] for name in DEEP if name in old}
     text = document_text(document(record | given))
     return write(out, record, text, {"run": workdir.path.name, "checkpoint": checkpoint})
 

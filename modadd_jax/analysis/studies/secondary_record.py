@@ -70,9 +70,9 @@ def _frequency_record(study: Study, index: int) -> dict[str, Any]:
         "n_neurons": int(keys.n_neurons[index]),
         "weight_share": float(keys.weight_share[index]),
         "variance_share": float(own.variance_share),
-        "r2_steps": {name: plain(x) for name, x in own.steps.items()},
+        "r2_steps": plain(own.steps),
         "r2_most": plain(own.ceiling),
-        "max_relative_difference": {name: plain(x) for name, x in own.differences.items()},
+        "max_relative_difference": plain(own.differences),
         "gamma": float(-frequency.waveform.t[2].real),
         "t0": offset,
         "gamma_star": float(own.gamma_star) if abs(offset) < 0.5 else None,  # where it is defined
@@ -165,7 +165,7 @@ def secondary_record(study: Study | None) -> dict[str, Any]:
         empty: dict[str, Any] = {"frequencies": [], "flatness": [], "ablations": [], "secondary_margin": None}
         return record | {"r2_steps": steps, "r2_most": None} | empty | {"cross_talk": None}
     frequencies = [_frequency_record(study, index) for index in range(len(study.frequencies))]
-    steps = {name: plain(x) for name, x in study.explained.items()}
+    steps = plain(study.explained)
     return record | {
         "r2_most": steps.pop("ceiling"),
         "r2_steps": steps,
